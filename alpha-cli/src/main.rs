@@ -1,0 +1,3 @@
+//! The command `alpha`.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Criterion benchmarks of the hot paths, one file per path; `peers/` holds side-by-side runs against other tools.

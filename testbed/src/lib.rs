@@ -1,0 +1,1 @@
+//! Starts the real things Alpha is tested against.
