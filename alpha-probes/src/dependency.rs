@@ -1,0 +1,1 @@
+//! Which failing check explains which others: pure.

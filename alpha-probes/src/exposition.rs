@@ -1,0 +1,1 @@
+//! Observations and statuses as Prometheus text and JSON.

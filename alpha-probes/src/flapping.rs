@@ -1,0 +1,1 @@
+//! Whether a status changes too often to mean anything.

@@ -1,0 +1,1 @@
+//! Where a measurement is heading: a robust slope with a band.

@@ -1,0 +1,1 @@
+//! What was observed before: the trait and its words.

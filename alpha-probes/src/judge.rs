@@ -1,0 +1,1 @@
+//! From an observation to a status: rules with duration and hysteresis.

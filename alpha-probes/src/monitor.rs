@@ -1,0 +1,1 @@
+//! Runs a set of checks for ever.

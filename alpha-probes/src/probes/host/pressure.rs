@@ -1,0 +1,42 @@
+//! The probe `pressure`.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::check::ProbeConfig;
+use crate::error::{Error, ErrorKind, Result};
+use crate::probe::{Probe, ProbeKind};
+use crate::resources::Resources;
+use crate::text;
+
+/// The kinds of probe in this file.
+pub(crate) const KINDS: &[&ProbeKind] = &[&KIND];
+
+static KIND: ProbeKind = ProbeKind {
+    name: "pressure",
+    summary: "",
+    metrics: &[],
+    is_open: false,
+    rules: &[],
+};
+
+/// The table `pressure` of a check.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct PressureConfig {}
+
+impl ProbeConfig for PressureConfig {
+    fn kind(&self) -> &'static ProbeKind {
+        &KIND
+    }
+
+    fn build(&self, _resources: &Resources) -> Result<Arc<dyn Probe>> {
+        Err(Error::new(
+            ErrorKind::InvalidConfig,
+            text!("this probe is not built yet"),
+        ))
+    }
+}

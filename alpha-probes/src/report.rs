@@ -1,0 +1,98 @@
+//! What a run of checks found: data first.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use crate::check::CheckId;
+use crate::observation::Measurement;
+use crate::status::Status;
+use crate::text::Text;
+
+/// What one check found.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[non_exhaustive]
+pub struct CheckReport {
+    /// The check.
+    pub name: CheckId,
+    /// The kind of its probe.
+    pub kind: &'static str,
+    /// The judgement.
+    pub status: Status,
+    /// Why, with the actual value.
+    #[schemars(with = "String")]
+    pub reason: Text,
+    /// The value that decided, as a person reads it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// What it was compared with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<String>,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub remedy: Option<Text>,
+    /// Since when the status is what it is, as far as is known.
+    #[schemars(with = "Option<String>")]
+    pub since: Option<Timestamp>,
+    /// When the probe was asked.
+    #[schemars(with = "String")]
+    pub observed_at: Timestamp,
+    /// How long the probe took.
+    #[serde(rename = "elapsed_seconds", serialize_with = "seconds")]
+    #[schemars(with = "f64")]
+    pub elapsed: Duration,
+    /// What it measured.
+    pub measurements: Vec<Measurement>,
+    /// What else it saw.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub facts: BTreeMap<Cow<'static, str>, Value>,
+    /// Where a person reads what to do.
+    pub runbook: Arc<str>,
+    /// The failing check that explains this one, so that nobody is told twice. The status is not changed by it.
+    pub suppressed_by: Option<CheckId>,
+    /// Whether the status changes so often that each change means little.
+    pub flapping: bool,
+}
+
+/// What a set of checks found.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[non_exhaustive]
+pub struct SuiteReport {
+    /// The worst status.
+    pub verdict: Status,
+    /// When the run began.
+    #[schemars(with = "String")]
+    pub started_at: Timestamp,
+    /// How long all of it took.
+    #[serde(rename = "elapsed_seconds", serialize_with = "seconds")]
+    #[schemars(with = "f64")]
+    pub elapsed: Duration,
+    /// One a check, in the order of the set.
+    pub checks: Vec<CheckReport>,
+}
+
+impl SuiteReport {
+    /// The reports, worst first, then root causes before what they explain, then by name.
+    pub fn worst_first(&self) -> Vec<&CheckReport> {
+        let mut checks: Vec<_> = self.checks.iter().collect();
+        checks.sort_by_key(|check| {
+            (
+                std::cmp::Reverse(check.status.rank()),
+                check.suppressed_by.is_some(),
+                check.name.clone(),
+            )
+        });
+        checks
+    }
+}
+
+fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
+}

@@ -1,0 +1,1 @@
+//! When each check runs: pure slots without drift.

@@ -1,0 +1,1 @@
+//! Past values of measurements in fixed memory, for conditions over time.

@@ -1,0 +1,24 @@
+//! The probes against the real things.
+
+mod access_log;
+mod command;
+mod condition;
+mod container;
+mod dns;
+mod engine;
+mod file;
+mod heartbeat;
+mod history;
+mod host;
+mod http;
+mod icmp;
+mod log;
+mod postgres;
+mod process;
+mod prometheus;
+mod redis;
+mod substrate;
+mod support;
+mod systemd;
+mod tcp;
+mod tls;
