@@ -8,12 +8,14 @@ use std::fmt;
 use std::io::Write as _;
 use std::net::TcpListener;
 
+mod certificates;
 mod docker;
 mod nginx;
 mod node;
 mod postgres;
 mod redis;
 
+pub use certificates::*;
 pub use docker::*;
 pub use nginx::*;
 pub use node::*;
