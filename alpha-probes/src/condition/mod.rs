@@ -34,7 +34,7 @@ pub struct Evidence<'a> {
 
 /// Past values of one check's measurements.
 pub trait Series: std::fmt::Debug + Sync {
-    /// Appends the points of one measurement since `since` to `out`, oldest first.
+    /// Appends the points of one measurement since `since` to `out`, oldest first. Names compare without case.
     fn points(&self, name: &str, labels: &Labels, since: Timestamp, out: &mut Vec<(Timestamp, f64)>);
 }
 
@@ -47,28 +47,50 @@ pub enum Quantifier {
     All,
 }
 
-/// What evaluating a condition yields.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
+/// What evaluating a condition yields. Nothing in it is rendered yet, so that it costs nothing where nothing is wrong.
+#[derive(Clone, Debug)]
+pub enum Outcome<'a> {
     /// It holds; the finding tells what made it hold.
-    Holds(Finding),
+    Holds(Finding<'a>),
     /// It does not hold; the finding tells what kept it from holding.
-    Fails(Finding),
-    /// It cannot be told, and why.
+    Fails(Finding<'a>),
+    /// It cannot be told yet, because a function over time has seen too few values so far; how many are missing.
+    Waiting(Text),
+    /// It cannot be told, because something it asks for is missing or is of another kind, and what.
     Unknown(Text),
 }
 
-/// The comparison that decided.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Finding {
+/// The comparison that decided. Light: it points at the condition and the observation, and renders when asked.
+#[derive(Clone, Debug)]
+pub struct Finding<'a> {
+    observation: std::marker::PhantomData<&'a Observation>,
+}
+
+impl Finding<'_> {
     /// What was measured, with its labels: `used{mount="/data"}`.
-    pub subject: String,
+    pub fn subject(&self) -> String {
+        String::new()
+    }
+
     /// The actual value as a person reads it.
-    pub value: String,
+    pub fn value(&self) -> String {
+        String::new()
+    }
+
     /// What it was compared with, operator included: `> 80 %`.
-    pub limit: String,
+    pub fn limit(&self) -> String {
+        String::new()
+    }
+
     /// The whole as a sentence: `used{mount="/data"} is 91 %, limit > 80 %`.
-    pub text: Text,
+    pub fn text(&self) -> Text {
+        crate::text!(
+            "{subject} is {value}, limit {limit}",
+            subject = self.subject(),
+            value = self.value(),
+            limit = self.limit()
+        )
+    }
 }
 
 impl Condition {
@@ -101,7 +123,7 @@ impl Condition {
     }
 
     /// Evaluates it.
-    pub fn evaluate(&self, evidence: &Evidence<'_>, quantifier: Quantifier) -> Outcome {
+    pub fn evaluate<'a>(&'a self, evidence: &Evidence<'a>, quantifier: Quantifier) -> Outcome<'a> {
         let _ = (evidence, quantifier);
         Outcome::Unknown(crate::text!("conditions are not evaluated yet"))
     }
