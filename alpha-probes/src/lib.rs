@@ -1,17 +1,22 @@
 //! Health checks and metrics for Substrate nodes and the services around them. This crate only observes: nothing in
 //! it changes what it looks at, and it knows nothing of paging.
 
+#[cfg(feature = "tls")]
+mod certificate;
 pub mod check;
 mod clock;
 pub mod condition;
 pub mod config;
 pub mod dependency;
+mod dial;
 mod error;
 pub mod exposition;
 pub mod flapping;
 pub mod forecast;
 pub mod histories;
 pub mod history;
+#[cfg(feature = "http")]
+mod http_client;
 pub mod judge;
 pub mod memory;
 pub mod monitor;
