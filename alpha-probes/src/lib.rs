@@ -27,6 +27,8 @@ mod report;
 mod resources;
 pub mod rule;
 pub mod schedule;
+#[cfg(feature = "http")]
+mod scrape;
 mod secret;
 pub mod series;
 mod status;

@@ -1,0 +1,12 @@
+//! Reading what others expose: pages in the text format of Prometheus and OpenMetrics.
+//!
+//! A page of a busy node has tens of thousands of lines of which a check wants a handful, so that nothing is built for
+//! the rest: one pass over the text, labels of matching lines only.
+
+mod page;
+mod quantile;
+mod select;
+
+pub(crate) use page::{Malformed, Sample, samples};
+pub(crate) use quantile::Buckets;
+pub(crate) use select::{Selector, nearest_name};
