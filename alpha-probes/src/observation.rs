@@ -199,6 +199,10 @@ pub struct Observation {
     /// The document the target answered with. Not kept after judgement.
     #[serde(skip)]
     pub body: Option<Body>,
+    /// The headers that came with the document, names in lower case; conditions reach into them with `[HEADER]`. Not kept
+    /// after judgement.
+    #[serde(skip)]
+    pub headers: Vec<(String, String)>,
 }
 
 impl Observation {
