@@ -1,3 +1,5 @@
 //! The command `alpha`.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    alpha_cli::main()
+}

@@ -1,0 +1,55 @@
+//! A verb each: configuration, engine, report.
+
+mod check;
+mod completions;
+mod config;
+mod fix;
+mod init;
+mod setup;
+mod watch;
+
+use alpha_probes::Text;
+
+use crate::args::{Args, Command};
+use crate::exit_code::Exit;
+use crate::language::Language;
+use crate::terminal::Terminal;
+
+/// Why a command could not do its work.
+#[derive(Debug)]
+pub struct Failure {
+    /// What to tell the user.
+    pub text: Text,
+    /// The exit code, where it is not the command's usual one.
+    pub exit: Option<Exit>,
+}
+
+impl From<Text> for Failure {
+    fn from(text: Text) -> Self {
+        Self { text, exit: None }
+    }
+}
+
+impl From<alpha_probes::Error> for Failure {
+    fn from(error: alpha_probes::Error) -> Self {
+        error.to_text().into()
+    }
+}
+
+/// Runs the command of `args`.
+///
+/// # Errors
+/// What to tell the user where the command could not do its work.
+pub async fn run(args: Args, language: Language, terminal: &mut Terminal) -> Result<Exit, Failure> {
+    terminal.choose_colour(args.global.color);
+    let global = &args.global;
+    match args.command {
+        Command::Check(_) | Command::Watch(_) | Command::Init(_) => {
+            let _ = setup::setup(&[], global, language, terminal).await?;
+            Ok(Exit::SUCCESS)
+        }
+        Command::Config(command) => config::run(&command, global, language, terminal),
+        Command::Completions(completions) => completions::completions(&completions, terminal),
+        Command::Man(man) => completions::man(&man, language, terminal),
+    }
+}

@@ -1,0 +1,130 @@
+//! What every command that looks at something needs first: the checks, from a file or from what runs here.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use alpha_probes::{Check, Resources, SystemClock, text};
+
+use super::Failure;
+use crate::args::Global;
+use crate::config::{self, Config, Loaded, Mistake};
+use crate::discovery;
+use crate::language::Language;
+use crate::log;
+use crate::secrets::LocalSecrets;
+use crate::terminal::Terminal;
+
+/// The checks and what they came with.
+pub(super) struct Setup {
+    pub(super) config: Config,
+    pub(super) checks: Vec<Check>,
+    pub(super) resources: Resources,
+    /// The configuration file; none where the checks were discovered.
+    pub(super) file: Option<PathBuf>,
+    /// The language that the command speaks: `--lang`, the file, the locale.
+    pub(super) language: Language,
+}
+
+/// Reads the configuration, or looks at what runs here where there is none; starts the log; keeps the checks whose
+/// names match `names`.
+pub(super) async fn setup(
+    names: &[String],
+    global: &Global,
+    language: Language,
+    terminal: &mut Terminal,
+) -> Result<Setup, Failure> {
+    let resources = resources();
+    let mut setup = match config::find(global.config.as_deref()) {
+        Some(path) => {
+            let Loaded { config, checks, path } =
+                config::load(&path, &resources).map_err(|mistakes| tell(&mistakes, language, terminal))?;
+            let language = global.lang.or(config.language).unwrap_or(language);
+            Setup {
+                config,
+                checks,
+                resources,
+                file: Some(path),
+                language,
+            }
+        }
+        None => {
+            let found = discovery::discover(&resources).await;
+            let checks = found.build(&resources)?;
+            Setup {
+                config: Config::default(),
+                checks,
+                resources,
+                file: None,
+                language,
+            }
+        }
+    };
+    log::start(&setup.config.log, setup.config.log.console || global.verbose > 1)?;
+    if !names.is_empty() {
+        for name in names {
+            if !setup.checks.iter().any(|check| matches(name, check.id.as_str())) {
+                let known: Vec<_> = setup.checks.iter().map(|check| check.id.to_string()).collect();
+                return Err(text!(
+                    "no check is named \"{name}\"; there are {known}",
+                    name = name,
+                    known = known.join(", ")
+                )
+                .into());
+            }
+        }
+        setup
+            .checks
+            .retain(|check| names.iter().any(|name| matches(name, check.id.as_str())));
+    }
+    Ok(setup)
+}
+
+/// What the probes of this process share.
+pub(super) fn resources() -> Resources {
+    Resources::new(Arc::new(SystemClock), Arc::new(LocalSecrets))
+}
+
+/// Prints the mistakes of a configuration; the failure that remains says how many there are.
+pub(super) fn tell(mistakes: &[Mistake], language: Language, terminal: &mut Terminal) -> Failure {
+    for mistake in mistakes {
+        let rendered = mistake.render(language, terminal.is_coloured());
+        terminal.print_error(&format!("{rendered}\n\n"));
+    }
+    text!(
+        "the configuration has {count} mistakes; nothing was run",
+        count = mistakes.len()
+    )
+    .into()
+}
+
+/// Whether `name` matches `pattern`, in which `*` stands for anything.
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((start, rest)) => name.strip_prefix(start).is_some_and(|tail| {
+            (0..=tail.len())
+                .filter(|index| tail.is_char_boundary(*index))
+                .any(|index| matches(rest, &tail[index..]))
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn a_star_stands_for_anything() {
+        for (pattern, name, expected) in [
+            ("api", "api", true),
+            ("api", "api-2", false),
+            ("api*", "api-2", true),
+            ("*2", "api-2", true),
+            ("a*i*2", "api-2", true),
+            ("*", "", true),
+            ("b*", "api", false),
+        ] {
+            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Reports as people read them: a table, worst first, and one line with the verdict.
+
+use alpha_probes::{CheckReport, Status, SuiteReport, Text, Unit, text};
+use anstyle::{AnsiColor, Style};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
+use jiff::Timestamp;
+
+use crate::language::Language;
+use crate::terminal::Terminal;
+
+/// The columns of the table that are not free text may be at most this wide.
+const NARROW: u16 = 34;
+
+/// The table of a report: each line says what, value, limit, since when, why and what to do.
+pub fn table(report: &SuiteReport, now: Timestamp, language: Language, terminal: &Terminal) -> String {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_width(u16::try_from(terminal.width()).unwrap_or(u16::MAX));
+    let heading = |text: Text| text.translate(&language);
+    table.set_header([
+        heading(text!("STATUS")),
+        heading(text!("CHECK")),
+        heading(text!("VALUE")),
+        heading(text!("LIMIT")),
+        heading(text!("SINCE")),
+        heading(text!("WHY, AND WHAT TO DO")),
+    ]);
+    for check in report.worst_first() {
+        table.add_row([
+            status_word(check.status, language),
+            check.name.to_string(),
+            value(check),
+            check.limit.clone().unwrap_or_default(),
+            since(check, now, language),
+            explanation(check, language),
+        ]);
+    }
+    for column in [1, 2, 3] {
+        if let Some(column) = table.column_mut(column) {
+            column.set_constraint(ColumnConstraint::UpperBoundary(Width::Fixed(NARROW)));
+        }
+    }
+    // Colours go on afterwards: escape sequences inside a cell would be counted as its width.
+    let plain = table.to_string();
+    let mut lines = plain.lines();
+    let mut out = String::new();
+    if let Some(heading) = lines.next() {
+        out.push_str(&terminal.paint(Style::new().dimmed(), heading.trim_end()));
+        out.push('\n');
+    }
+    for line in lines {
+        out.push_str(&paint_status(line.trim_end(), language, terminal));
+        out.push('\n');
+    }
+    out
+}
+
+/// One line: the verdict, how many of each, how long it took.
+pub fn verdict(report: &SuiteReport, language: Language, terminal: &Terminal) -> String {
+    let mut counts: Vec<Text> = Vec::new();
+    for status in Status::ALL.into_iter().rev() {
+        let count = report
+            .checks
+            .iter()
+            .filter(|check| check.status == status)
+            .count();
+        if count > 0 {
+            counts.push(count_text(status, count));
+        }
+    }
+    let summary = text!(
+        "{counts} in {elapsed}",
+        counts = Text::list(counts),
+        elapsed = Unit::Seconds.format(report.elapsed.as_secs_f64())
+    );
+    let word = status_word(report.verdict, language);
+    format!(
+        "{}: {}\n",
+        terminal.paint(style(report.verdict), &word),
+        summary.translate(&language)
+    )
+}
+
+/// One line for a check whose status changed, as `alpha watch` prints it.
+pub fn line(check: &CheckReport, language: Language, terminal: &Terminal) -> String {
+    let word = terminal.paint(style(check.status), &status_word(check.status, language));
+    format!(
+        "{} {word} {}: {}\n",
+        check.observed_at,
+        check.name,
+        check.reason.translate(&language)
+    )
+}
+
+fn count_text(status: Status, count: usize) -> Text {
+    match status {
+        Status::Ok => text!("{count} ok", count = count),
+        Status::Warning => text!("{count} warning", count = count),
+        Status::Critical => text!("{count} critical", count = count),
+        Status::Unknown => text!("{count} unknown", count = count),
+    }
+}
+
+fn status_word(status: Status, language: Language) -> String {
+    let word = match status {
+        Status::Ok => text!("ok"),
+        Status::Warning => text!("WARNING"),
+        Status::Critical => text!("CRITICAL"),
+        Status::Unknown => text!("UNKNOWN"),
+    };
+    word.translate(&language)
+}
+
+/// The style of a status: colour never says what the word doesn't.
+pub fn style(status: Status) -> Style {
+    match status {
+        Status::Ok => AnsiColor::Green.on_default(),
+        Status::Warning => AnsiColor::Yellow.on_default().bold(),
+        Status::Critical => AnsiColor::Red.on_default().bold(),
+        Status::Unknown => AnsiColor::Magenta.on_default().bold(),
+    }
+}
+
+fn paint_status(line: &str, language: Language, terminal: &Terminal) -> String {
+    for status in Status::ALL {
+        let word = status_word(status, language);
+        if let Some(rest) = line
+            .trim_start()
+            .strip_prefix(&word)
+            .filter(|rest| rest.starts_with(' '))
+        {
+            let indent = &line[..line.len() - line.trim_start().len()];
+            return format!("{indent}{}{rest}", terminal.paint(style(status), &word));
+        }
+    }
+    line.to_owned()
+}
+
+/// The value that decided, or the first thing that was measured.
+fn value(check: &CheckReport) -> String {
+    let first = || {
+        check
+            .measurements
+            .first()
+            .map(alpha_probes::Measurement::display_value)
+    };
+    check.value.clone().or_else(first).unwrap_or_default()
+}
+
+fn since(check: &CheckReport, now: Timestamp, language: Language) -> String {
+    match check.since {
+        Some(since) => {
+            let seconds = now.duration_since(since).as_secs().max(0);
+            if seconds == 0 {
+                text!("now").translate(&language)
+            } else {
+                Unit::Seconds.format(seconds as f64)
+            }
+        }
+        None => text!("now").translate(&language),
+    }
+}
+
+fn explanation(check: &CheckReport, language: Language) -> String {
+    let mut out = check.reason.translate(&language);
+    if check.status == Status::Ok {
+        return out;
+    }
+    if let Some(cause) = &check.suppressed_by {
+        let explained = text!("explained by {check}", check = cause.as_str());
+        out.push_str(&format!("\n→ {}", explained.translate(&language)));
+        return out;
+    }
+    if check.flapping {
+        out.push_str(&format!(
+            "\n→ {}",
+            text!("the status keeps changing").translate(&language)
+        ));
+    }
+    if let Some(remedy) = &check.remedy {
+        out.push_str(&format!("\n→ {}", remedy.translate(&language)));
+    }
+    out.push_str(&format!("\n→ {}", check.runbook));
+    out
+}

@@ -1,0 +1,190 @@
+//! Where a command reads from and writes to; captured in tests.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use alpha_probes::Text;
+use anstyle::{AnsiColor, Style};
+
+use crate::args::ColorChoice;
+use crate::language::Language;
+
+/// The standard streams of a command and what it may assume of them.
+pub struct Terminal {
+    output: Box<dyn Write + Send>,
+    errors: Box<dyn Write + Send>,
+    input: Box<dyn BufRead + Send>,
+    is_interactive: bool,
+    is_output_terminal: bool,
+    is_coloured: bool,
+    width: usize,
+    locale: Option<String>,
+}
+
+/// The width of lines where the terminal does not tell.
+const DEFAULT_WIDTH: usize = 100;
+
+impl Terminal {
+    /// The streams of this process. `NO_COLOR` and the locale are read from its environment.
+    pub fn of_this_process() -> Self {
+        let is_output_terminal = io::stdout().is_terminal();
+        let colour_allowed = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self {
+            output: Box::new(io::stdout()),
+            errors: Box::new(io::stderr()),
+            input: Box::new(io::BufReader::new(io::stdin())),
+            is_interactive: io::stdin().is_terminal() && io::stderr().is_terminal(),
+            is_output_terminal,
+            is_coloured: is_output_terminal && colour_allowed,
+            width: terminal_width(),
+            locale: sys_locale::get_locale(),
+        }
+    }
+
+    /// Streams that keep what is written, without a person at them, 100 columns wide, in an English locale.
+    pub fn captured() -> Self {
+        Self {
+            output: Box::new(Capture::default()),
+            errors: Box::new(Capture::default()),
+            input: Box::new(io::empty()),
+            is_interactive: false,
+            is_output_terminal: false,
+            is_coloured: false,
+            width: DEFAULT_WIDTH,
+            locale: None,
+        }
+    }
+
+    /// The same with another locale.
+    #[must_use]
+    pub fn with_locale(mut self, locale: &str) -> Self {
+        self.locale = Some(locale.to_owned());
+        self
+    }
+
+    /// The same writing into two captures, which the caller keeps.
+    #[must_use]
+    pub fn writing_to(mut self, output: &Capture, errors: &Capture) -> Self {
+        self.output = Box::new(output.clone());
+        self.errors = Box::new(errors.clone());
+        self
+    }
+
+    /// The same with a person who types `answers`.
+    #[must_use]
+    pub fn answering(mut self, answers: &str) -> Self {
+        self.input = Box::new(io::Cursor::new(answers.to_owned()));
+        self.is_interactive = true;
+        self
+    }
+
+    /// Applies `--color`.
+    pub fn choose_colour(&mut self, choice: ColorChoice) {
+        match choice {
+            ColorChoice::Auto => {}
+            ColorChoice::Always => self.is_coloured = true,
+            ColorChoice::Never => self.is_coloured = false,
+        }
+    }
+
+    /// Whether colour is wanted.
+    pub fn is_coloured(&self) -> bool {
+        self.is_coloured
+    }
+
+    /// Whether a person can be asked.
+    pub fn is_interactive(&self) -> bool {
+        self.is_interactive
+    }
+
+    /// Whether the output is a terminal that can be redrawn.
+    pub fn is_output_terminal(&self) -> bool {
+        self.is_output_terminal
+    }
+
+    /// Columns.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The locale, such as `zh_CN.UTF-8`.
+    pub fn locale(&self) -> Option<&str> {
+        self.locale.as_deref()
+    }
+
+    /// Writes `text` to the output. A reader that went away, as in `alpha check | head`, is no error.
+    pub fn print(&mut self, text: &str) {
+        let _ = self
+            .output
+            .write_all(text.as_bytes())
+            .and_then(|()| self.output.flush());
+    }
+
+    /// Writes `text` to the error stream.
+    pub fn print_error(&mut self, text: &str) {
+        let _ = self
+            .errors
+            .write_all(text.as_bytes())
+            .and_then(|()| self.errors.flush());
+    }
+
+    /// Writes `error: …` to the error stream.
+    pub fn error(&mut self, language: Language, text: &Text) {
+        let word = self.paint(AnsiColor::Red.on_default().bold(), &language.phrase("error:"));
+        self.print_error(&format!("{word} {}\n", text.translate(&language)));
+    }
+
+    /// Asks a question that is answered by y or n; anything but y, and no person to answer, is no.
+    pub fn confirm(&mut self, language: Language, question: &Text) -> bool {
+        if !self.is_interactive {
+            return false;
+        }
+        self.print_error(&format!("{} [y/N] ", question.translate(&language)));
+        let mut answer = String::new();
+        let read = self.input.read_line(&mut answer);
+        read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes" | "是")
+    }
+
+    /// `text` in `style`, where colour is wanted.
+    pub fn paint(&self, style: Style, text: &str) -> String {
+        if self.is_coloured {
+            format!("{style}{text}{style:#}")
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
+fn terminal_width() -> usize {
+    let told = std::env::var("COLUMNS")
+        .ok()
+        .and_then(|columns| columns.parse().ok());
+    told.or_else(|| terminal_size::terminal_size().map(|(width, _)| usize::from(width.0)))
+        .unwrap_or(DEFAULT_WIDTH)
+        .clamp(40, 300)
+}
+
+/// Keeps what is written to it; clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Capture(Arc<Mutex<Vec<u8>>>);
+
+impl Capture {
+    /// What was written so far.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+}
+
+impl Write for Capture {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,5 @@
+//! The command line, end to end and in-process.
+
+mod command;
+mod independence;
+mod translations;
