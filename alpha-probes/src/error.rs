@@ -33,6 +33,8 @@ pub enum ErrorKind {
     Overloaded,
     /// This machine refused a file, a process or a socket.
     Io,
+    /// A defect of Alpha itself, such as a probe that panicked.
+    Internal,
 }
 
 /// A question that could not be asked, with the reason in words a person can act on.

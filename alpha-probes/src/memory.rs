@@ -17,6 +17,7 @@ enum Scene {
     Answer(Box<Result<Observation>>),
     After(Duration, Box<Observation>),
     Hang,
+    Panic,
 }
 
 /// A probe that plays a script, one scene a call, and then repeats its last observation.
@@ -75,6 +76,12 @@ impl ScriptedProbe {
         self.add(Scene::Hang)
     }
 
+    /// Next it panics, as no probe should.
+    #[must_use]
+    pub fn then_panic(self) -> Self {
+        self.add(Scene::Panic)
+    }
+
     /// How many times it was asked.
     pub fn asked(&self) -> u64 {
         self.script().asked
@@ -128,6 +135,7 @@ impl Probe for ScriptedProbe {
                 Ok(*observation)
             }
             Scene::Hang => std::future::pending().await,
+            Scene::Panic => panic!("the script says so"),
         }
     }
 }

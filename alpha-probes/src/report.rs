@@ -10,9 +10,11 @@ use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use crate::check::CheckId;
+use crate::check::{Check, CheckId};
+use crate::judge::Judgement;
 use crate::observation::Measurement;
 use crate::status::Status;
+use crate::suite::Asked;
 use crate::text::Text;
 
 /// What one check found.
@@ -61,11 +63,35 @@ pub struct CheckReport {
     pub flapping: bool,
 }
 
+impl CheckReport {
+    /// The report of one result; who explains it is known only when the others are.
+    pub(crate) fn new(check: &Check, asked: Asked, judgement: Judgement) -> Self {
+        let observation = asked.outcome.unwrap_or_default();
+        Self {
+            name: check.id.clone(),
+            kind: check.probe.kind().name,
+            status: judgement.status,
+            reason: judgement.reason,
+            value: judgement.value,
+            limit: judgement.limit,
+            remedy: judgement.remedy,
+            since: judgement.since,
+            observed_at: asked.observed_at,
+            elapsed: asked.elapsed,
+            measurements: observation.measurements,
+            facts: observation.facts,
+            runbook: Arc::clone(&check.runbook),
+            suppressed_by: None,
+            flapping: judgement.flapping,
+        }
+    }
+}
+
 /// What a set of checks found.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct SuiteReport {
-    /// The worst status.
+    /// The worst status; unknown where there are no checks, because nothing was looked at.
     pub verdict: Status,
     /// When the run began.
     #[schemars(with = "String")]
@@ -79,6 +105,22 @@ pub struct SuiteReport {
 }
 
 impl SuiteReport {
+    /// The report of a run that began at `started_at`.
+    pub(crate) fn new(started_at: Timestamp, elapsed: Duration, checks: Vec<CheckReport>) -> Self {
+        let worst = checks.iter().map(|check| check.status).reduce(Status::worst);
+        Self {
+            verdict: worst.unwrap_or(Status::Unknown),
+            started_at,
+            elapsed,
+            checks,
+        }
+    }
+
+    /// The JSON schema of a serialised report, which is a contract: keys are added, never renamed or removed.
+    pub fn schema() -> schemars::Schema {
+        schemars::schema_for!(Self)
+    }
+
     /// The reports, worst first, then root causes before what they explain, then by name.
     pub fn worst_first(&self) -> Vec<&CheckReport> {
         let mut checks: Vec<_> = self.checks.iter().collect();
