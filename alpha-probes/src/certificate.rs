@@ -224,7 +224,7 @@ impl Problem {
                 age = apart(*at)
             ),
             Self::NotYetValid(at) => text!(
-                "the certificate of {host} is not valid for another {age}",
+                "the certificate of {host} becomes valid only in {age}",
                 host = host,
                 age = apart(*at)
             ),

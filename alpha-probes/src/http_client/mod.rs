@@ -8,6 +8,7 @@ mod connection;
 mod headers;
 
 use std::borrow::Cow;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,7 @@ use crate::resources::Resources;
 use crate::text;
 
 use connection::{Connection, Origin};
+pub use headers::BasicAuth;
 pub(crate) use headers::{Credentials, request_headers};
 
 /// 1 MiB: how much of a body is read when nothing else is said.
@@ -75,7 +77,7 @@ pub(crate) enum Reuse {
 }
 
 /// Asks one address.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct HttpClient {
     origin: Arc<Origin>,
     /// The address without the account and password in it.
@@ -85,6 +87,13 @@ pub(crate) struct HttpClient {
     headers: HeaderMap,
     redirects: u8,
     body_limit: usize,
+}
+
+impl fmt::Debug for HttpClient {
+    /// The address only, without what may be secret in it.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("HttpClient").field(&self.shown()).finish()
+    }
 }
 
 /// An answer.
@@ -153,6 +162,11 @@ impl HttpClient {
     /// The host and the port that it asks.
     pub(crate) fn target(&self) -> &str {
         &self.target
+    }
+
+    /// The address as it may be shown.
+    pub(crate) fn shown(&self) -> String {
+        shown(&self.url)
     }
 
     /// Asks with `GET`, on a kept connection where there is one.
@@ -302,6 +316,11 @@ async fn ask(origin: &Arc<Origin>, call: &Call<'_>, exchange: &mut Exchange) -> 
         Some(response) => Ok(response),
         None => Err(closed_early(exchange.progress.address())),
     }
+}
+
+/// An address without its query, which may hold a token.
+pub(crate) fn shown(url: &Url) -> String {
+    url[..url::Position::AfterPath].to_owned()
 }
 
 /// Where a redirect leads; nothing for what is none or cannot be followed.

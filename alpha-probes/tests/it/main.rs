@@ -17,6 +17,7 @@ mod postgres;
 mod process;
 mod prometheus;
 mod redis;
+mod server;
 mod substrate;
 mod support;
 mod systemd;

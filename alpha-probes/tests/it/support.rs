@@ -1,1 +1,33 @@
 //! What the tests of this crate share.
+
+use std::time::Duration;
+
+use alpha_probes::check::ProbeConfig;
+use alpha_probes::{Context, Observation, Probe, Resources, Result, SystemClock};
+use tokio::time::Instant;
+
+/// What the probe of `config` sees within ten seconds.
+pub(crate) async fn observe(config: &impl ProbeConfig) -> Result<Observation> {
+    observe_within(config, Duration::from_secs(10)).await
+}
+
+/// What the probe of `config` sees within `limit`; it must conclude by itself before that.
+pub(crate) async fn observe_within(config: &impl ProbeConfig, limit: Duration) -> Result<Observation> {
+    let probe = config.build(&Resources::default())?;
+    ask_within(&*probe, limit).await
+}
+
+/// What `probe` sees within `limit`; it must conclude by itself before that.
+pub(crate) async fn ask_within(probe: &dyn Probe, limit: Duration) -> Result<Observation> {
+    let deadline = Instant::now() + limit;
+    let context = Context::new(&SystemClock, deadline);
+    tokio::time::timeout_at(deadline, probe.observe(&context))
+        .await
+        .expect("the probe concludes before its deadline")
+}
+
+/// Why the target is said not to have answered.
+pub(crate) fn failure(observation: &Observation) -> String {
+    let text = observation.failure.as_ref();
+    text.expect("the target did not answer").to_string()
+}
