@@ -1,16 +1,48 @@
 //! The language of conditions: parsed once, evaluated often.
+//!
+//! ```text
+//! [STATUS] == 200 && [RESPONSE_TIME] < 300ms
+//! [used{mount="/data"}] > 80% || forecast([used], 24h) > 95%
+//! [BODY].status == healthy
+//! ```
+//!
+//! The conditions of [Gatus](https://github.com/TwiN/gatus) are accepted unchanged. Grammar, functions and the
+//! differences stand in `docs/reference/conditions.md`, whose every example is parsed by a test.
 
+mod evaluate;
+mod expression;
+mod finding;
+mod glob;
+mod parse;
+mod quantity;
+mod typing;
+mod window;
+
+use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use self::expression::{Over, Source, Term, Truth};
+pub use self::finding::Finding;
 use crate::observation::{Labels, Observation};
 use crate::probe::ProbeKind;
 use crate::text::Text;
 
-/// A compiled condition.
+/// The longest condition, in bytes.
+pub const MAX_LENGTH: usize = 4096;
+
+/// How deep parentheses nest and how many steps a path has, at most.
+pub const MAX_DEPTH: usize = 32;
+
+/// How many constants, names and functions one condition holds, at most.
+pub const MAX_VALUES: usize = 64;
+
+/// A compiled condition. [`Display`](fmt::Display) writes it again, with every text in quotes.
 #[derive(Debug)]
-pub struct Condition {}
+pub struct Condition {
+    root: Truth,
+}
 
 /// Why a condition does not compile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +52,30 @@ pub struct ParseError {
     /// What is wrong and what was expected.
     pub message: Text,
 }
+
+impl ParseError {
+    /// `source` with a caret under the column, in two lines.
+    ///
+    /// ```
+    /// let error = alpha_probes::condition::Condition::parse("[cpu] >").unwrap_err();
+    /// assert_eq!(error.pointing_at("[cpu] >"), "[cpu] >\n       ^");
+    /// ```
+    pub fn pointing_at(&self, source: &str) -> String {
+        let line: String = source
+            .chars()
+            .map(|character| if character.is_control() { ' ' } else { character })
+            .collect();
+        format!("{line}\n{:>column$}", '^', column = self.column)
+    }
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "column {}: {}", self.column, self.message)
+    }
+}
+
+impl std::error::Error for ParseError {}
 
 /// What a condition is evaluated against.
 #[derive(Clone, Copy, Debug)]
@@ -33,12 +89,12 @@ pub struct Evidence<'a> {
 }
 
 /// Past values of one check's measurements.
-pub trait Series: std::fmt::Debug + Sync {
+pub trait Series: fmt::Debug + Sync {
     /// Appends the points of one measurement since `since` to `out`, oldest first. Names compare without case.
     fn points(&self, name: &str, labels: &Labels, since: Timestamp, out: &mut Vec<(Timestamp, f64)>);
 }
 
-/// Which of several measurements of one name must satisfy a comparison.
+/// Which of several measurements of one name must satisfy a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quantifier {
     /// Any of them: for conditions that raise an alarm.
@@ -60,71 +116,105 @@ pub enum Outcome<'a> {
     Unknown(Text),
 }
 
-/// The comparison that decided. Light: it points at the condition and the observation, and renders when asked.
-#[derive(Clone, Debug)]
-pub struct Finding<'a> {
-    observation: std::marker::PhantomData<&'a Observation>,
-}
-
-impl Finding<'_> {
-    /// What was measured, with its labels: `used{mount="/data"}`.
-    pub fn subject(&self) -> String {
-        String::new()
-    }
-
-    /// The actual value as a person reads it.
-    pub fn value(&self) -> String {
-        String::new()
-    }
-
-    /// What it was compared with, operator included: `> 80 %`.
-    pub fn limit(&self) -> String {
-        String::new()
-    }
-
-    /// The whole as a sentence: `used{mount="/data"} is 91 %, limit > 80 %`.
-    pub fn text(&self) -> Text {
-        crate::text!(
-            "{subject} is {value}, limit {limit}",
-            subject = self.subject(),
-            value = self.value(),
-            limit = self.limit()
-        )
-    }
-}
-
 impl Condition {
     /// Compiles `source`.
     ///
     /// # Errors
-    /// The column and what was expected there.
+    /// The column and what was expected there. Units that do not go together are found here where the language knows
+    /// them, and by [`check_names`](Self::check_names) where the kind of probe declares them.
     pub fn parse(source: &str) -> Result<Self, ParseError> {
-        let _ = source;
-        Ok(Self {})
+        let mut root = parse::parse(source)?;
+        typing::check(&mut root, None)?;
+        Ok(Self { root })
     }
 
-    /// Checks that everything named exists in `kind`.
+    /// Checks that everything named exists in `kind` and that the units it declares go together.
+    ///
+    /// Facts are not declared: a name that is compared with a text may be one and is not refused.
     ///
     /// # Errors
-    /// The column of the first unknown name, with the nearest one that exists.
+    /// The column of the first unknown name, with the nearest one that exists, or of the first unit that does not fit.
     pub fn check_names(&self, kind: &ProbeKind) -> Result<(), ParseError> {
-        let _ = kind;
-        Ok(())
+        typing::check_names(&self.root, kind)
     }
 
     /// Whether it asks for `[CONNECTED]`, so that a failed connection is its own to judge.
     pub fn mentions_connected(&self) -> bool {
-        false
+        self.root
+            .references(&mut |reference| match reference.source {
+                Source::Connected => std::ops::ControlFlow::Break(()),
+                _ => std::ops::ControlFlow::Continue(()),
+            })
+            .is_break()
     }
 
     /// The measurements it looks back on, and how far.
     pub fn windows(&self) -> Vec<(String, Duration)> {
-        Vec::new()
+        fn collect(term: &Term, windows: &mut Vec<(String, Duration)>) {
+            match term {
+                Term::Over(Over {
+                    reference, window, ..
+                }) => {
+                    if let Source::Named(name) = &reference.source {
+                        windows.push((name.to_string(), *window));
+                    }
+                }
+                Term::Arithmetic(arithmetic) => {
+                    collect(&arithmetic.left, windows);
+                    collect(&arithmetic.right, windows);
+                }
+                _ => {}
+            }
+        }
+        let mut windows = Vec::new();
+        self.root.comparisons(&mut |comparison| {
+            collect(&comparison.left, &mut windows);
+            collect(&comparison.right, &mut windows);
+        });
+        windows
     }
 
-    /// Evaluates it.
+    /// Evaluates it. Where a name stands for several measurements that differ in their labels, the condition is asked
+    /// of each, together with what shares its labels, and `quantifier` decides.
     pub fn evaluate<'a>(&'a self, evidence: &Evidence<'a>, quantifier: Quantifier) -> Outcome<'a> {
-        let _ = (evidence, quantifier);
-        Outcome::Unknown(crate::text!("conditions are not evaluated yet"))
+        evaluate::evaluate(&self.root, evidence, quantifier)
     }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.root.fmt(formatter)
+    }
+}
+
+/// The name among `names` that `wrong` is probably meant to be: at most a third of it differs.
+fn nearest<'n>(wrong: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    names
+        .map(|name| (distance(wrong, name), name))
+        .filter(|(distance, name)| *distance <= (name.len().max(wrong.len()) / 3).max(1))
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// How many letters must be inserted, removed, replaced or exchanged with their neighbour to make one word the other.
+fn distance(left: &str, right: &str) -> usize {
+    let (left, right): (Vec<char>, Vec<char>) =
+        (left.chars().take(64).collect(), right.chars().take(64).collect());
+    let mut before: Vec<usize> = Vec::new();
+    let mut above: Vec<usize> = (0..=right.len()).collect();
+    for (row, a) in left.iter().enumerate() {
+        let mut current = vec![row + 1];
+        for (column, b) in right.iter().enumerate() {
+            let mut cost = (above[column] + usize::from(a != b))
+                .min(above[column + 1] + 1)
+                .min(current[column] + 1);
+            let is_exchange = row > 0 && column > 0 && *a == right[column - 1] && left[row - 1] == *b;
+            if is_exchange {
+                cost = cost.min(before[column - 1] + 1);
+            }
+            current.push(cost);
+        }
+        before = std::mem::replace(&mut above, current);
+    }
+    above.last().copied().unwrap_or_default()
 }
