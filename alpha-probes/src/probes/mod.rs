@@ -22,6 +22,8 @@ pub mod log;
 pub mod postgres;
 #[cfg(feature = "host")]
 pub mod process;
+#[cfg(any(feature = "command", feature = "host", feature = "systemd"))]
+mod program;
 #[cfg(feature = "prometheus")]
 pub mod prometheus;
 #[cfg(feature = "redis")]

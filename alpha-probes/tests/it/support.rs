@@ -1,5 +1,6 @@
 //! What the tests of this crate share.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use alpha_probes::check::ProbeConfig;
@@ -30,4 +31,28 @@ pub(crate) async fn ask_within(probe: &dyn Probe, limit: Duration) -> Result<Obs
 pub(crate) fn failure(observation: &Observation) -> String {
     let text = observation.failure.as_ref();
     text.expect("the target did not answer").to_string()
+}
+
+/// The probe that a table, written as JSON, describes.
+pub(crate) fn probe<C: ProbeConfig + serde::de::DeserializeOwned>(
+    table: serde_json::Value,
+) -> Arc<dyn Probe> {
+    let config: C = serde_json::from_value(table).expect("the table is one of its kind");
+    config
+        .build(&Resources::default())
+        .expect("the probe can be built")
+}
+
+/// What `probe` sees within half a minute.
+pub(crate) async fn ask(probe: &dyn Probe) -> Result<Observation> {
+    ask_within(probe, Duration::from_secs(30)).await
+}
+
+/// The value of the measurement of that name that has a label with the value `label`.
+pub(crate) fn value_of(observation: &Observation, name: &str, label: &str) -> Option<f64> {
+    let mut all = observation.measurements.iter();
+    all.find(|measurement| {
+        measurement.name == name && measurement.labels.iter().any(|(_, value)| value == label)
+    })
+    .map(|measurement| measurement.value)
 }
