@@ -460,13 +460,11 @@ impl<'a> Evaluation<'a> {
         }
         match self.root_of(reference)? {
             Value::Json(root) => {
-                let path = match reference.source {
-                    Source::Header => &[],
-                    _ => reference.path.as_slice(),
-                };
-                Ok(walk(root, path, row).map_or(Value::Missing(reference), Value::Json))
+                Ok(walk(root, &reference.path, row).map_or(Value::Missing(reference), Value::Json))
             }
-            Value::Text(_) if !reference.path.is_empty() => Ok(Value::Missing(reference)),
+            Value::Text(_) if matches!(reference.source, Source::Body) && !reference.path.is_empty() => {
+                Ok(Value::Missing(reference))
+            }
             value => Ok(value),
         }
     }
@@ -489,20 +487,18 @@ impl<'a> Evaluation<'a> {
                 Some(Body::Text(text)) => Ok(Value::Text(Cow::Borrowed(text.trim()))),
             },
             Source::Header => {
-                let Some(headers) = observation.facts.get("headers").and_then(Json::as_object) else {
-                    return Err(Gap::NoSuch(reference));
-                };
                 let Some(Step::Key(name)) = reference.path.first() else {
                     return Err(Gap::NoSuch(reference));
                 };
-                let value = headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
-                Ok(match value {
-                    Some((_, Json::Array(values))) => {
-                        values.first().map_or(Value::Missing(reference), Value::Json)
-                    }
-                    Some((_, value)) => Value::Json(value),
-                    None => Value::Missing(reference),
-                })
+                if observation.headers.is_empty() {
+                    return Err(Gap::NoDocument(reference));
+                }
+                let mut headers = observation.headers.iter();
+                Ok(headers
+                    .find(|(key, _)| key.eq_ignore_ascii_case(name))
+                    .map_or(Value::Missing(reference), |(_, value)| {
+                        Value::Text(Cow::Borrowed(value))
+                    }))
             }
             Source::Named(name) => {
                 let mut same_name = observation.measurements.iter().filter(|measurement| {

@@ -12,7 +12,7 @@ use crate::config::Period;
 pub(super) enum Truth {
     Or(Vec<Truth>),
     And(Vec<Truth>),
-    Compare(Comparison),
+    Compare(Box<Comparison>),
 }
 
 /// `left operator right`; where one side is constant it is the right one.
@@ -234,10 +234,10 @@ impl Truth {
         match self {
             Self::Or(parts) => Self::And(parts.into_iter().map(Self::negated).collect()),
             Self::And(parts) => Self::Or(parts.into_iter().map(Self::negated).collect()),
-            Self::Compare(comparison) => Self::Compare(Comparison {
-                operator: comparison.operator.negated(),
-                ..comparison
-            }),
+            Self::Compare(mut comparison) => {
+                comparison.operator = comparison.operator.negated();
+                Self::Compare(comparison)
+            }
         }
     }
 

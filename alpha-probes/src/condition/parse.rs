@@ -158,7 +158,7 @@ impl<'s> Parser<'s> {
         match parsed {
             Parsed::Truth(truth) => Ok(truth),
             Parsed::Term(left @ (Term::Reference(_) | Term::Has(_)), column) => {
-                Ok(Truth::Compare(Comparison {
+                Ok(Truth::Compare(Box::new(Comparison {
                     left,
                     operator: Operator::Equal,
                     right: Term::Literal(Literal {
@@ -168,7 +168,7 @@ impl<'s> Parser<'s> {
                     }),
                     right_column: column,
                     counts_milliseconds: false,
-                }))
+                })))
             }
             Parsed::Term(Term::Literal(literal), column) if is_bare_name(&literal) => Err(ParseError {
                 column,
@@ -244,7 +244,7 @@ impl<'s> Parser<'s> {
             };
         }
         fit_window(&mut comparison)?;
-        Ok(Parsed::Truth(Truth::Compare(comparison)))
+        Ok(Parsed::Truth(Truth::Compare(Box::new(comparison))))
     }
 
     /// `a + b - c`.

@@ -273,6 +273,10 @@ fn check_literal(literal: &Literal, left: Type) -> Result<(), crate::text::Text>
             found = &*literal.text
         )),
         (dimension, Some((_, other))) if !dimension.goes_with(other) => Err(mismatch(dimension, other)),
+        (Dimension::Of(unit), None) if literal.truth().is_some() && unit != Unit::Boolean => Err(text!(
+            "this is {unit} and says neither yes nor no: compare it with a number",
+            unit = unit.as_str()
+        )),
         (Dimension::Of(unit), None) if unit != Unit::Boolean => Err(text!(
             "expected {unit}, found the text `{found}`",
             unit = unit.as_str(),
