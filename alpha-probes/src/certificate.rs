@@ -140,8 +140,7 @@ impl TlsClient {
         }
         // Whether the authority is trusted is asked at an instant at which the certificate itself was valid, so that one
         // that expired is not called untrusted too.
-        let asked = now.clamp(seen.starts, seen.ends.max(seen.starts));
-        match self.trusts(&parsed, rest, asked) {
+        match self.trusts(&parsed, rest, seen.nearest(now)) {
             Ok(()) => {}
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::Expired | CertificateError::ExpiredContext { .. },
@@ -166,20 +165,21 @@ impl TlsClient {
     /// The last instant at which the chain is still trusted, as far as it is decided by what the server sent.
     ///
     /// Servers send certificates that no path needs, such as an old cross-signature; so each end is tried, and the first
-    /// that matters counts.
-    pub(crate) fn chain_ends(&self, chain: &[CertificateDer<'_>]) -> Option<Timestamp> {
+    /// after which the chain is not trusted counts.
+    pub(crate) fn chain_ends(&self, chain: &[CertificateDer<'_>], now: Timestamp) -> Option<Timestamp> {
         let (leaf, rest) = chain.split_first()?;
         let parsed = ParsedCertificate::try_from(leaf).ok()?;
+        let asked = Certificate::read(leaf).ok()?.nearest(now);
         let mut ends: Vec<_> = chain
             .iter()
             .filter_map(|der| Certificate::read(der).ok())
             .map(|certificate| certificate.ends)
             .collect();
         ends.sort_unstable();
-        let after = |end: &Timestamp| *end + jiff::SignedDuration::from_secs(1);
-        ends.iter()
-            .find(|end| self.trusts(&parsed, rest, after(end)).is_err())
-            .copied()
+        // What ended long ago is asked about at an instant at which the certificate itself was valid.
+        let after = |end: Timestamp| asked.max(end + jiff::SignedDuration::from_secs(1));
+        ends.into_iter()
+            .find(|end| self.trusts(&parsed, rest, after(*end)).is_err())
     }
 
     fn trusts(
@@ -269,6 +269,11 @@ pub(crate) struct Certificate {
 const MAX_NAMES: usize = 100;
 
 impl Certificate {
+    /// The instant nearest to `now` at which it is valid.
+    fn nearest(&self, now: Timestamp) -> Timestamp {
+        now.clamp(self.starts, self.ends.max(self.starts))
+    }
+
     /// Reads one.
     ///
     /// # Errors
@@ -384,5 +389,70 @@ impl ServerCertVerifier for AcceptAny {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use testbed::{Authority, CertificateState};
+
+    use super::*;
+    use crate::clock::{Clock as _, SystemClock};
+
+    const DAY: i64 = 86_400;
+
+    fn client(authority: &Authority) -> TlsClient {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), authority.root_pem()).unwrap();
+        TlsClient::new(&Resources::default(), Some(file.path()), &[]).unwrap()
+    }
+
+    fn chain(pem: &str) -> Vec<CertificateDer<'static>> {
+        let certificates = CertificateDer::pem_slice_iter(pem.as_bytes());
+        certificates.collect::<Result<_, _>>().unwrap()
+    }
+
+    fn localhost() -> ServerName<'static> {
+        ServerName::try_from("localhost").unwrap()
+    }
+
+    #[test]
+    fn several_causes_are_told_together() {
+        let (known, stranger) = (Authority::new("known"), Authority::new("stranger"));
+        let certificate = stranger.issue_for(&["elsewhere.example"], -10 * DAY, -DAY);
+        let now = SystemClock.now();
+        let problems = client(&known).problems(&chain(&certificate.chain_pem), &localhost(), now);
+        let texts = problems.iter().map(|problem| problem.text("localhost", now));
+        insta::assert_snapshot!(Text::list(texts.collect()), @"the certificate of localhost expired 1 d ago; the certificate is for elsewhere.example, not for localhost; the certificate of localhost comes from CN=stranger root, which is not trusted");
+    }
+
+    #[test]
+    fn a_certificate_that_no_path_needs_does_not_matter() {
+        let (known, other) = (Authority::new("known"), Authority::new("other"));
+        let needed = known.issue_for(&["localhost"], -DAY, 30 * DAY).chain_pem;
+        let superfluous = other.issue(CertificateState::ExpiredIntermediate).chain_pem;
+        let chain = chain(&(needed + &superfluous));
+        let (client, now) = (client(&known), SystemClock.now());
+        assert_eq!(client.problems(&chain, &localhost(), now), []);
+        let left = client
+            .chain_ends(&chain, now)
+            .unwrap()
+            .duration_since(now)
+            .as_secs();
+        assert!((29 * DAY..=30 * DAY).contains(&left), "{left}");
+    }
+
+    #[test]
+    fn rubbish_is_a_problem_and_no_panic() {
+        let client = client(&Authority::new("known"));
+        let now = SystemClock.now();
+        for chain in [vec![], vec![CertificateDer::from(vec![0x30, 0x82, 0xff])]] {
+            let problems = client.problems(&chain, &localhost(), now);
+            assert!(
+                matches!(problems.as_slice(), [Problem::Unreadable(_)]),
+                "{problems:?}"
+            );
+            assert_eq!(client.chain_ends(&chain, now), None);
+        }
     }
 }

@@ -29,11 +29,13 @@ pub enum CertificateState {
     Untrusted,
     /// Good itself, but its intermediate authority ends in two and a half days.
     ExpiringIntermediate,
+    /// Good itself, but its intermediate authority ended three days ago.
+    ExpiredIntermediate,
 }
 
 impl CertificateState {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Valid,
         Self::Expired,
         Self::NotYetValid,
@@ -41,6 +43,7 @@ impl CertificateState {
         Self::ExpiringSoon,
         Self::Untrusted,
         Self::ExpiringIntermediate,
+        Self::ExpiredIntermediate,
     ];
 
     /// A word for file names.
@@ -53,6 +56,7 @@ impl CertificateState {
             Self::ExpiringSoon => "expiring_soon",
             Self::Untrusted => "untrusted",
             Self::ExpiringIntermediate => "expiring_intermediate",
+            Self::ExpiredIntermediate => "expired_intermediate",
         }
     }
 }
@@ -72,6 +76,7 @@ pub struct Authority {
     root: CertifiedIssuer<'static, KeyPair>,
     intermediate: CertifiedIssuer<'static, KeyPair>,
     ending: CertifiedIssuer<'static, KeyPair>,
+    ended: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Authority {
@@ -88,10 +93,12 @@ impl Authority {
         };
         let intermediate = below(&format!("{name} intermediate"), 365 * DAY);
         let ending = below(&format!("{name} ending intermediate"), 5 * DAY / 2);
+        let ended = below(&format!("{name} ended intermediate"), -3 * DAY);
         Self {
             root,
             intermediate,
             ending,
+            ended,
         }
     }
 
@@ -111,6 +118,7 @@ impl Authority {
             CertificateState::ExpiringSoon => self.issue_for(LOOPBACK_NAMES, starts, 5 * DAY / 2),
             CertificateState::Untrusted => Self::new("stranger").issue(CertificateState::Valid),
             CertificateState::ExpiringIntermediate => issue(&self.ending, LOOPBACK_NAMES, starts, ends),
+            CertificateState::ExpiredIntermediate => issue(&self.ended, LOOPBACK_NAMES, starts, ends),
         }
     }
 

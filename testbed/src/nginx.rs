@@ -284,7 +284,10 @@ http {{
         let name = state.as_str();
         server(
             listen(*port, "ssl"),
-            format!("ssl_certificate {folder}/{name}.pem; ssl_certificate_key {folder}/{name}.key;"),
+            format!(
+                "ssl_certificate {folder}/{name}.pem; ssl_certificate_key {folder}/{name}.key; \
+                 ssl_protocols TLSv1.2 TLSv1.3;"
+            ),
         );
     }
     text.push_str("}\n");

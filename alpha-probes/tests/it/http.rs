@@ -74,6 +74,7 @@ async fn each_wrong_certificate_is_told_by_its_own_cause_and_its_end_is_still_me
     ExpiringSoon: ok (2.5 d)
     Untrusted: the certificate of localhost comes from CN=stranger root, which is not trusted (90 d)
     ExpiringIntermediate: ok (90 d)
+    ExpiredIntermediate: an intermediate certificate of localhost has expired (90 d)
     "#);
 }
 
