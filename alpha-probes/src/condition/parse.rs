@@ -215,6 +215,8 @@ impl<'s> Parser<'s> {
                 message: text!("expected a value on both sides of the comparison, found a condition"),
             });
         };
+        let left = without_brackets(left, &right, left_column)?;
+        let right = without_brackets(right, &left, right_column)?;
         let mut comparison = Comparison {
             left,
             operator,
@@ -226,13 +228,7 @@ impl<'s> Parser<'s> {
             if comparison.right.is_constant() {
                 return Err(ParseError {
                     column: left_column,
-                    message: match &comparison.left {
-                        Term::Literal(literal) if is_bare_name(literal) => text!(
-                            "neither side names a measurement; names stand in brackets: `[{name}]`",
-                            name = &*literal.text
-                        ),
-                        _ => text!("neither side names a measurement"),
-                    },
+                    message: text!("neither side names a measurement; names stand in brackets: `[status]`"),
                 });
             }
             comparison = Comparison {
@@ -459,77 +455,43 @@ impl<'s> Parser<'s> {
         Err(self.error(text!("this quote is not closed")))
     }
 
-    /// `[name{label="value"}].path[0]`, standing at the bracket.
+    /// `[name{label="value"}].path[0]`; around a simple name the brackets may be left out.
     fn reference(&mut self) -> Result<Reference, ParseError> {
         self.skip_space();
         let column = self.column();
-        if !self.take("[") {
-            return Err(self.expected(text!("a name in brackets such as `[status]`")));
-        }
+        let is_bracketed = self.take("[");
         self.skip_space();
-        let name = self.word("._:/-");
+        let name = self.word(if is_bracketed { "._:/-" } else { "._" });
         if name.is_empty() {
             return Err(self.expected(text!("a name in brackets such as `[status]`")));
         }
+        let mut reference = named(name, column)?;
+        if !is_bracketed {
+            return Ok(reference);
+        }
         self.skip_space();
-        let selectors = if self.take("{") {
-            self.selectors()?
-        } else {
-            Vec::new()
-        };
+        if self.take("{") {
+            reference.selectors = self.selectors()?;
+        }
         self.require("]")?;
-        let mut path = Vec::new();
-        let is_placeholder = !name.contains(|character: char| character.is_ascii_lowercase());
-        let upper = name.to_ascii_uppercase();
-        let source = match upper.as_str() {
-            "BODY" if is_placeholder => Source::Body,
-            "HEADER" if is_placeholder => Source::Header,
-            "CONNECTED" => Source::Connected,
-            _ => {
-                let mut steps = name.split('.');
-                let first = steps.next().unwrap_or_default();
-                let keys: Vec<_> = steps.map(|key| Step::Key(key.into())).collect();
-                if first.is_empty() || name.ends_with('.') || name.contains("..") {
-                    return Err(ParseError {
-                        column: column + 1,
-                        message: text!("expected a name between the dots of `{name}`", name = name),
-                    });
-                }
-                path.extend(keys);
-                Source::Named(if is_placeholder {
-                    first.to_ascii_lowercase().into()
-                } else {
-                    first.into()
-                })
-            }
-        };
-        if !selectors.is_empty() && !matches!(source, Source::Named(_)) {
+        self.path(&mut reference.path)?;
+        let is_named = matches!(reference.source, Source::Named(_));
+        if !is_named && !reference.selectors.is_empty() {
             return Err(ParseError {
                 column,
                 message: text!("`[{name}]` has no labels", name = name),
             });
         }
-        self.path(&mut path)?;
-        if matches!(source, Source::Header) && !matches!(path.as_slice(), [Step::Key(_)]) {
-            return Err(self.expected(text!("the name of one header, as in `[HEADER].Content-Type`")));
-        }
-        if matches!(source, Source::Connected) && !path.is_empty() {
-            return Err(ParseError {
+        match reference.source {
+            Source::Header if !matches!(reference.path.as_slice(), [Step::Key(_)]) => {
+                Err(self.expected(text!("the name of one header, as in `[HEADER].Content-Type`")))
+            }
+            Source::Connected if !reference.path.is_empty() => Err(ParseError {
                 column,
                 message: text!("`[{name}]` has no path", name = name),
-            });
+            }),
+            _ => Ok(reference),
         }
-        Ok(Reference {
-            column,
-            source,
-            selectors,
-            counts_milliseconds: is_placeholder
-                && matches!(
-                    upper.as_str(),
-                    "RESPONSE_TIME" | "CERTIFICATE_EXPIRATION" | "DOMAIN_EXPIRATION"
-                ),
-            path,
-        })
     }
 
     /// Letters, digits and what is in `others`.
@@ -815,9 +777,59 @@ impl<'s> Parser<'s> {
     }
 }
 
+/// What `name` stands for, which begins at `column`; dots lead into a fact.
+fn named(name: &str, column: usize) -> Result<Reference, ParseError> {
+    let mut steps = name.split('.');
+    let first = steps.next().unwrap_or_default();
+    let path: Vec<_> = steps.map(|key| Step::Key(key.into())).collect();
+    if name.split('.').any(str::is_empty) {
+        return Err(ParseError {
+            column,
+            message: text!("expected a name between the dots of `{name}`", name = name),
+        });
+    }
+    let is_placeholder = !first.contains(|character: char| character.is_ascii_lowercase());
+    let (source, counts_milliseconds) = match first.to_ascii_uppercase().as_str() {
+        "BODY" if is_placeholder => (Source::Body, false),
+        "HEADER" if is_placeholder => (Source::Header, false),
+        "CONNECTED" => (Source::Connected, false),
+        "RESPONSE_TIME" | "CERTIFICATE_EXPIRATION" | "DOMAIN_EXPIRATION" if is_placeholder => {
+            (Source::Named(first.to_ascii_lowercase().into()), path.is_empty())
+        }
+        _ if is_placeholder => (Source::Named(first.to_ascii_lowercase().into()), false),
+        _ => (Source::Named(first.into()), false),
+    };
+    Ok(Reference {
+        column,
+        source,
+        selectors: Vec::new(),
+        path,
+        counts_milliseconds,
+    })
+}
+
+/// A comparison of two constants says nothing: where one is a simple word, it is a name without its brackets.
+fn without_brackets(term: Term, other: &Term, column: usize) -> Result<Term, ParseError> {
+    match term {
+        Term::Literal(literal) if is_bare_name(&literal) && other.is_constant() => {
+            let reference = named(&literal.text, column)?;
+            // These need a path, which only brackets can have.
+            match reference.source {
+                Source::Header => Ok(Term::Literal(literal)),
+                _ => Ok(Term::Reference(reference)),
+            }
+        }
+        term => Ok(term),
+    }
+}
+
 fn is_bare_name(literal: &Literal) -> bool {
     !literal.is_quoted
         && literal.number.is_none()
+        && literal.truth().is_none()
+        && literal
+            .text
+            .starts_with(|first: char| first.is_alphabetic() || first == '_')
         && literal
             .text
             .chars()

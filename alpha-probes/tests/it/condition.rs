@@ -576,10 +576,25 @@ fn what_is_wrong_is_pointed_at() {
              ^
     expected `==`, found `=`
     ");
-    assert_snapshot!(refusal("cpu > 80%"), @"
-    cpu > 80%
+    assert_snapshot!(refusal("1 == 2"), @"
+    1 == 2
     ^
-    neither side names a measurement; names stand in brackets: `[cpu]`
+    neither side names a measurement; names stand in brackets: `[status]`
+    ");
+    assert_snapshot!(refusal("connections / max > 80%"), @"
+    connections / max > 80%
+    ^
+    neither side names a measurement; names stand in brackets: `[status]`
+    ");
+    assert_snapshot!(refusal("[STATUS] == 200 || 204"), @"
+    [STATUS] == 200 || 204
+                       ^
+    expected a comparison such as `[status] == 200`, found only a value
+    ");
+    assert_snapshot!(refusal("[STATUS] == 200 || DEGRADED"), @"
+    [STATUS] == 200 || DEGRADED
+                       ^
+    expected a comparison; names stand in brackets: `[DEGRADED]`
     ");
     assert_snapshot!(refusal("cpu"), @"
     cpu
@@ -1018,6 +1033,27 @@ fn the_examples_of_the_reference_are_true() {
         accepted > 30 && refused > 5,
         "{accepted} accepted, {refused} refused"
     );
+}
+
+#[test]
+fn brackets_may_be_left_out_around_a_simple_name() {
+    for (bare, bracketed) in [
+        ("used > 80%", "[used] > 80%"),
+        ("80% < used", "[used] > 80%"),
+        ("STATUS == 200", "[STATUS] == 200"),
+        ("container.state == running", "[container.state] == running"),
+        (
+            "policy == \"noeviction\" && has(used)",
+            "[policy] == noeviction && has([used])",
+        ),
+        ("min(ready, 10m) > 0", "min([ready], 10m) > 0"),
+        ("state == pat(run*)", "[state] == pat(run*)"),
+        // Where something is asked already, a word is a text.
+        ("UP == [BODY].status", "[BODY].status == UP"),
+    ] {
+        let written = |source: &str| Condition::parse(source).unwrap().to_string();
+        assert_eq!(written(bare), written(bracketed));
+    }
 }
 
 /// Pieces of the language, so that random conditions get past the first character.
