@@ -33,6 +33,8 @@ mod secret;
 pub mod series;
 mod status;
 pub mod suite;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod text;
 
 pub use check::{Check, CheckConfig, CheckId};

@@ -1,4 +1,5 @@
 //! The probes against the real things.
+#![expect(clippy::unwrap_used, reason = "a test may fail there")]
 
 mod access_log;
 mod command;
