@@ -80,7 +80,7 @@ impl Redis {
                 .stdout(Stdio::null())
                 .spawn()
                 .expect("redis-server starts");
-            if answers(&mut process, port) {
+            if answers(&mut process, port, port_option == "--tls-port") {
                 return Ok(Self {
                     process,
                     port,
@@ -152,14 +152,17 @@ impl Redis {
     }
 }
 
-/// Whether a server came to answer; false where it gave up.
-fn answers(process: &mut Child, port: u16) -> bool {
+/// Whether a server came to answer; false where it gave up. One that speaks TLS waits for more than is said here.
+fn answers(process: &mut Child, port: u16, speaks_tls: bool) -> bool {
     for _ in 0..STARTS_WITHIN.as_millis() / 20 {
         if process.try_wait().expect("a child can be asked").is_some() {
             return false;
         }
         if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) {
-            // Whatever it answers, be it an error for want of a password or of TLS, it is there.
+            if speaks_tls {
+                return true;
+            }
+            // Whatever it answers, be it an error for want of a password, it is there.
             let mut byte = [0];
             let _ = stream.set_read_timeout(Some(Duration::from_millis(500)));
             if stream.write_all(b"PING\r\n").is_ok() && stream.read(&mut byte).is_ok() {

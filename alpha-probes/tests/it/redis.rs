@@ -1,10 +1,14 @@
 //! The probe `redis` against real servers.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use alpha_probes::check::ProbeConfig as _;
 use alpha_probes::probes::RedisConfig;
-use alpha_probes::{ErrorKind, Observation, Result};
+use alpha_probes::{ErrorKind, Observation, Probe, Resources, Result, SecretRef};
 use testbed::Redis;
 
-use crate::support::{look, probe, within};
+use crate::support::{SECRET, ask_within, failure, knowing, observe};
 
 fn config(redis: &Redis) -> RedisConfig {
     let mut config = RedisConfig::default();
@@ -12,8 +16,20 @@ fn config(redis: &Redis) -> RedisConfig {
     config
 }
 
-async fn observe(config: &RedisConfig) -> Result<Observation> {
-    look(&*probe(config)).await
+fn probe(config: &RedisConfig) -> Arc<dyn Probe> {
+    config.build(&Resources::default()).unwrap()
+}
+
+async fn look(probe: &dyn Probe) -> Result<Observation> {
+    ask_within(probe, Duration::from_secs(10)).await
+}
+
+/// What the probe sees that logs in with `password`.
+async fn observe_with(config: &mut RedisConfig, password: &str) -> Result<Observation> {
+    config.password = Some(SecretRef::Env(SECRET.to_owned()));
+    let probe = config.build(&knowing(password))?;
+    assert!(!format!("{probe:?}").contains(password));
+    look(&*probe).await
 }
 
 #[tokio::test]
@@ -60,8 +76,16 @@ async fn what_it_measures_is_what_its_kind_promises() {
     let probe = probe(&config(&redis));
     let observation = look(&*probe).await.unwrap();
     for measurement in &observation.measurements {
-        let metric = probe.kind().metrics.iter().find(|metric| metric.name == measurement.name);
-        assert_eq!(metric.map(|metric| metric.unit), Some(measurement.unit), "{measurement}");
+        let metric = probe
+            .kind()
+            .metrics
+            .iter()
+            .find(|metric| metric.name == measurement.name);
+        assert_eq!(
+            metric.map(|metric| metric.unit),
+            Some(measurement.unit),
+            "{measurement}"
+        );
     }
 }
 
@@ -71,7 +95,7 @@ async fn a_server_that_is_gone_is_a_finding() {
     let probe = probe(&config(&redis));
     redis.kill();
     let observation = look(&*probe).await.unwrap();
-    let why = observation.failure.unwrap().to_string();
+    let why = failure(&observation);
     assert_eq!(why, format!("connection refused by 127.0.0.1:{}", redis.port()));
 }
 
@@ -80,8 +104,8 @@ async fn a_server_that_hangs_is_a_finding_within_the_deadline() {
     let redis = testbed::need!(Redis::start());
     let probe = probe(&config(&redis));
     redis.pause();
-    let observation = within(&*probe, 300).await.unwrap();
-    let why = observation.failure.unwrap().to_string();
+    let observation = ask_within(&*probe, Duration::from_millis(300)).await.unwrap();
+    let why = failure(&observation);
     assert!(why.starts_with("no first byte from 127.0.0.1"), "{why}");
     redis.resume();
     assert_eq!(look(&*probe).await.unwrap().failure, None);
@@ -95,16 +119,15 @@ async fn a_wrong_password_is_not_a_finding() {
     assert_eq!(error.kind(), ErrorKind::Denied);
     assert!(error.to_string().ends_with("wants a password"), "{error}");
 
-    config.password = Some(crate::support::secret("correct-horse"));
-    let error = observe(&config).await.unwrap_err();
+    let error = observe_with(&mut config, "correct-horse").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Denied);
     let said = format!("{} {error:?}", error.to_text());
     assert!(said.contains("refused the user default: WRONGPASS"), "{said}");
     assert!(!said.contains("correct-horse"), "{said}");
-
-    config.password = Some(crate::support::secret("battery-staple"));
-    assert_eq!(observe(&config).await.unwrap().failure, None);
-    assert!(!format!("{:?}", probe(&config)).contains("battery-staple"));
+    assert_eq!(
+        observe_with(&mut config, "battery-staple").await.unwrap().failure,
+        None
+    );
 
     redis.cli(&[
         "-a",
@@ -117,9 +140,12 @@ async fn a_wrong_password_is_not_a_finding() {
         "+ping",
     ]);
     config.username = Some("alpha".to_owned());
-    let error = observe(&config).await.unwrap_err();
+    let error = observe_with(&mut config, "battery-staple").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Denied);
-    assert!(error.to_string().contains("refused the user alpha: NOPERM"), "{error}");
+    assert!(
+        error.to_string().contains("refused the user alpha: NOPERM"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -129,7 +155,7 @@ async fn a_server_that_is_full_is_a_finding() {
     // The server must have seen it.
     while !redis.cli(&["PING"]).contains("max number of clients") {}
     let observation = observe(&config(&redis)).await.unwrap();
-    let why = observation.failure.unwrap().to_string();
+    let why = failure(&observation);
     assert!(why.ends_with("has too many clients and lets nobody in"), "{why}");
     drop(occupant);
 }
@@ -143,7 +169,10 @@ async fn a_failed_snapshot_is_seen() {
     std::fs::create_dir(redis.folder().join("dump.rdb")).unwrap();
     assert!(redis.cli(&["SAVE"]).contains("ERR"));
     redis.cli(&["BGSAVE"]);
-    while redis.cli(&["INFO", "persistence"]).contains("rdb_bgsave_in_progress:1") {}
+    while redis
+        .cli(&["INFO", "persistence"])
+        .contains("rdb_bgsave_in_progress:1")
+    {}
     let observation = observe(&config(&redis)).await.unwrap();
     assert_eq!(observation.value("save_failed"), Some(1.0));
 }
@@ -153,7 +182,10 @@ async fn a_replica_and_its_primary() {
     let mut primary = testbed::need!(Redis::start_with(&["--repl-diskless-sync-delay", "0"]));
     let port = primary.port().to_string();
     let replica = testbed::need!(Redis::start_with(&["--replicaof", "127.0.0.1", &port]));
-    while !replica.cli(&["INFO", "replication"]).contains("master_link_status:up") {
+    while !replica
+        .cli(&["INFO", "replication"])
+        .contains("master_link_status:up")
+    {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     let observation = observe(&config(&replica)).await.unwrap();
@@ -170,7 +202,10 @@ async fn a_replica_and_its_primary() {
     assert_eq!(lag.labels[0].1, format!("127.0.0.1:{}", replica.port()));
 
     primary.kill();
-    while replica.cli(&["INFO", "replication"]).contains("master_link_status:up") {
+    while replica
+        .cli(&["INFO", "replication"])
+        .contains("master_link_status:up")
+    {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     let observation = observe(&config(&replica)).await.unwrap();
@@ -182,7 +217,7 @@ async fn tls_is_verified() {
     let redis = testbed::need!(Redis::start_tls());
     let mut config = RedisConfig::default();
     config.url = Some(format!("rediss://localhost:{}", redis.port()));
-    let why = observe(&config).await.unwrap().failure.unwrap().to_string();
+    let why = failure(&observe(&config).await.unwrap());
     assert!(why.contains("certificate"), "{why}");
     config.ca_file = Some(redis.authority());
     assert_eq!(observe(&config).await.unwrap().failure, None);
@@ -195,7 +230,11 @@ async fn a_server_that_speaks_something_else_or_too_much() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     for (answer, repeated, expected) in [
-        ("HTTP/1.1 400 Bad Request\r\n\r\n", 1, "does not speak the protocol of Redis"),
+        (
+            "HTTP/1.1 400 Bad Request\r\n\r\n",
+            1,
+            "does not speak the protocol of Redis",
+        ),
         ("", 1, "closed the connection before it answered"),
         ("+PONG\r\n$99999999\r\n", 100_000, "answered with more than 1 MB"),
         ("*1000000000\r\n", 1, "closed the connection before it answered"),
@@ -214,7 +253,7 @@ async fn a_server_that_speaks_something_else_or_too_much() {
         });
         let mut config = RedisConfig::default();
         config.url = Some(format!("redis://127.0.0.1:{port}"));
-        let why = observe(&config).await.unwrap().failure.unwrap().to_string();
+        let why = failure(&observe(&config).await.unwrap());
         assert!(why.ends_with(expected), "{why}");
     }
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alpha_probes::check::ProbeConfig;
-use alpha_probes::{Context, Observation, Probe, Resources, Result, SystemClock};
+use alpha_probes::{Context, Observation, Probe, Resources, Result, SecretRef, Secrets, SystemClock};
+use secrecy::SecretString;
 use tokio::time::Instant;
 
 /// What the probe of `config` sees within ten seconds.
@@ -55,4 +56,22 @@ pub(crate) fn value_of(observation: &Observation, name: &str, label: &str) -> Op
         measurement.name == name && measurement.labels.iter().any(|(_, value)| value == label)
     })
     .map(|measurement| measurement.value)
+}
+
+/// What [`knowing`] has its secret under.
+pub(crate) const SECRET: &str = "ALPHA_TEST_SECRET";
+
+/// Resources that know one secret, under the environment variable [`SECRET`].
+pub(crate) fn knowing(secret: &str) -> Resources {
+    #[derive(Debug)]
+    struct One(SecretString);
+
+    impl Secrets for One {
+        fn resolve(&self, reference: &SecretRef) -> Result<SecretString> {
+            assert_eq!(*reference, SecretRef::Env(SECRET.to_owned()));
+            Ok(self.0.clone())
+        }
+    }
+
+    Resources::new(Arc::new(SystemClock), Arc::new(One(secret.into())))
 }

@@ -133,7 +133,10 @@ impl RedisProbe {
             ),
             Some("BUSY") => Error::new(
                 ErrorKind::Unreachable,
-                text!("Redis at {address} runs a script and answers nothing else meanwhile", address = address),
+                text!(
+                    "Redis at {address} runs a script and answers nothing else meanwhile",
+                    address = address
+                ),
             ),
             Some(_) => Error::new(
                 ErrorKind::Denied,
