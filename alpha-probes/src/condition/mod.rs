@@ -188,7 +188,7 @@ impl fmt::Display for Condition {
 }
 
 /// The name among `names` that `wrong` is probably meant to be: at most a third of it differs.
-fn nearest<'n>(wrong: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+pub(crate) fn nearest<'n>(wrong: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     names
         .map(|name| (distance(wrong, name), name))
         .filter(|(distance, name)| *distance <= (name.len().max(wrong.len()) / 3).max(1))

@@ -7,6 +7,6 @@ mod page;
 mod quantile;
 mod select;
 
-pub(crate) use page::{Malformed, Sample, samples};
+pub(crate) use page::{Sample, samples};
 pub(crate) use quantile::Buckets;
 pub(crate) use select::{Selector, nearest_name};

@@ -6,6 +6,7 @@ use std::fmt;
 use regex::Regex;
 
 use super::page::{self, Sample};
+use crate::condition::nearest;
 use crate::observation::Labels;
 use crate::text;
 use crate::text::Text;
@@ -198,35 +199,10 @@ fn anchored(pattern: &str) -> Result<Regex, Text> {
 
 /// The name on the page that is most like `wanted`, where any is like it.
 pub(crate) fn nearest_name<'a>(page: &'a str, wanted: &str) -> Option<&'a str> {
-    let mut best = None;
-    let mut last = "";
-    for sample in page::samples(page).flatten() {
-        // The series of one metric follow each other.
-        if std::mem::replace(&mut last, sample.name) == sample.name {
-            continue;
-        }
-        let distance = distance(sample.name, wanted);
-        if best.is_none_or(|(least, _)| distance < least) {
-            best = Some((distance, sample.name));
-        }
-    }
-    best.filter(|(distance, _)| *distance <= wanted.chars().count() / 3)
-        .map(|(_, name)| name)
-}
-
-/// How many characters must be added, removed or replaced to get from one to the other (Levenshtein).
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (index, here) in one.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], index + 1);
-        for (column, there) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(here != *there);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[other.len()]
+    let mut names: Vec<_> = page::samples(page).flatten().map(|sample| sample.name).collect();
+    // The series of one metric follow each other.
+    names.dedup();
+    nearest(wanted, names.into_iter())
 }
 
 #[cfg(test)]
