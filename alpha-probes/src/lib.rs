@@ -27,7 +27,7 @@ mod report;
 mod resources;
 pub mod rule;
 pub mod schedule;
-#[cfg(feature = "http")]
+#[cfg(any(feature = "prometheus", feature = "substrate"))]
 mod scrape;
 mod secret;
 pub mod series;

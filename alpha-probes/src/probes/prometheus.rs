@@ -558,7 +558,7 @@ resident_bytes 1500000
                  latency_seconds_bucket{{le=\"+Inf\"}} {all}\n"
             )
         };
-        let mut p50 = |page: &str| probe.read(page).unwrap().value("latency_seconds_p50");
+        let p50 = |page: &str| probe.read(page).unwrap().value("latency_seconds_p50");
         assert_eq!(p50(&page(1000, 1000)), Some(0.05));
         assert_eq!(p50(&page(1000, 1010)), Some(0.55));
         // Nothing was added.

@@ -108,10 +108,7 @@ impl Selector {
     }
 
     /// The value of the first sample that it selects; lines that are none of the format are passed over.
-    #[cfg_attr(
-        not(feature = "substrate"),
-        expect(dead_code, reason = "for pages of a known node")
-    )]
+    #[allow(dead_code, reason = "for pages of a known node")]
     pub(crate) fn first(&self, page: &str) -> Option<f64> {
         page::samples(page)
             .flatten()

@@ -132,7 +132,7 @@ async fn a_crash_between_two_looks_is_seen() {
 async fn health_checks_are_believed() {
     let docker = testbed::need!(Docker::start());
     let health = |command: &str| {
-        let container = docker.run(
+        docker.run(
             &[
                 "--health-interval",
                 "200ms",
@@ -142,8 +142,7 @@ async fn health_checks_are_believed() {
                 command,
             ],
             &["sleep", "1000"],
-        );
-        container
+        )
     };
     let (well, ill) = (health("true"), health("echo the disk is full; false"));
     well.settle("{{.State.Health.Status}}", "healthy");
