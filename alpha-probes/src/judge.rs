@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind};
 use crate::flapping::Flapping;
 use crate::observation::Observation;
 use crate::probe::Level;
-use crate::rule::{Rule, Rules, Sustained};
+use crate::rule::{MAX_RUNS, Rule, Rules, Sustained};
 use crate::schedule::stable_hash;
 use crate::status::Status;
 use crate::text;
@@ -71,9 +71,6 @@ struct RuleState {
     /// Whether it counts: applied for long enough, and not cleared since.
     counts: bool,
 }
-
-/// The most runs that `times of runs` can look back on.
-pub const MOST_RUNS: u8 = 64;
 
 /// What a check found.
 #[derive(Clone, Debug, PartialEq)]
@@ -171,19 +168,6 @@ impl Rules {
     fn mention_connected(&self) -> bool {
         self.iter().any(|rule| rule.condition.mentions_connected())
     }
-
-    /// How long a missing answer must last: as long as every critical rule of the check, where all agree, as they do
-    /// where the check says `for`; no time at all otherwise.
-    fn patience(&self) -> Sustained {
-        let mut critical = self
-            .iter()
-            .filter(|rule| rule.level == Level::Critical)
-            .map(|rule| rule.sustained);
-        match critical.next() {
-            Some(first) if critical.all(|other| other == first) => first,
-            _ => Sustained::AtOnce,
-        }
-    }
 }
 
 /// What tells one rule from another, the same in every process.
@@ -221,7 +205,7 @@ impl RuleState {
 
     /// In how many of the last `runs` results it applied.
     fn times(&self, runs: u8) -> u32 {
-        let window = u64::MAX >> (MOST_RUNS - runs.clamp(1, MOST_RUNS));
+        let window = u64::MAX >> (MAX_RUNS - runs.clamp(1, MAX_RUNS));
         (self.recent & window).count_ones()
     }
 }
@@ -295,7 +279,7 @@ fn hear<'a>(
     let patience = if state.once {
         Sustained::AtOnce
     } else {
-        rules.patience()
+        rules.answer
     };
     let failure = observation.failure.as_ref();
     state.answer.advance(patience, failure.is_some(), None, step);
@@ -317,6 +301,23 @@ fn hear<'a>(
         if !(expected && matches!(voice, Voice::Unclear(_) | Voice::Waiting(_))) {
             voices.push(voice);
         }
+    }
+    if let Sustained::Of { runs, .. } = rules.answer
+        && state.answer.counts
+        && failure.is_none()
+        && !judges_connection
+    {
+        let times = state.answer.times(runs);
+        voices.push(Voice::Raised {
+            level: Level::Critical,
+            reason: text!(
+                "no answer {times} of the last {runs} times",
+                times = times,
+                runs = runs
+            ),
+            finding: None,
+            remedy: None,
+        });
     }
     voices
 }
@@ -345,7 +346,11 @@ fn hear_silence(
         if state.counts {
             voices.push(Voice::Raised {
                 level: rule.level,
-                reason: text!("when last seen, {rule} counted", rule = &*rule.source),
+                reason: text!(
+                    "{failure}, and {rule} was not over when last seen",
+                    failure = failure.clone(),
+                    rule = &*rule.source
+                ),
                 finding: None,
                 remedy: None,
             });
@@ -433,6 +438,11 @@ fn lasting(reason: Text, sustained: Sustained, state: &RuleState) -> Text {
 fn pending(reason: Text, sustained: Sustained, state: &RuleState) -> Text {
     match sustained {
         Sustained::AtOnce => reason,
+        Sustained::For(duration) if state.held.is_zero() => text!(
+            "{reason} (counts after {duration})",
+            reason = reason,
+            duration = Period(duration).to_string()
+        ),
         Sustained::For(duration) => text!(
             "{reason} (for {held}; counts after {duration})",
             reason = reason,
@@ -553,7 +563,11 @@ fn settle(state: &mut CheckState, now: Timestamp, verdict: Verdict<'_>) -> Judge
     Judgement {
         status: verdict.status,
         reason: verdict.reason,
-        value: verdict.finding.as_ref().map(Finding::value),
+        value: verdict
+            .finding
+            .as_ref()
+            .map(Finding::value)
+            .filter(|value| !value.is_empty()),
         limit: verdict.finding.as_ref().map(Finding::limit),
         remedy: verdict.remedy,
         since,
@@ -599,6 +613,7 @@ fn remedy_of(kind: ErrorKind) -> Text {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::SCRIPTED;
 
     const STEP: Duration = Duration::from_secs(10);
 
@@ -611,6 +626,203 @@ mod tests {
 
     impl Series for Nothing {
         fn points(&self, _: &str, _: &crate::Labels, _: Timestamp, _: &mut Vec<(Timestamp, f64)>) {}
+    }
+
+    /// The rules of a check as they stand in a configuration.
+    fn rules(config: &str) -> Rules {
+        let config: crate::CheckConfig = serde_json::from_str(config).unwrap();
+        Rules::compile(&config, &SCRIPTED).unwrap_or_else(|problems| panic!("{problems:?}"))
+    }
+
+    fn used(ratio: f64) -> Observation {
+        Observation::new().with("used", ratio, crate::Unit::Ratio)
+    }
+
+    /// What a row of results, ten seconds apart, is judged to be.
+    fn row(rules: &Rules, observations: impl IntoIterator<Item = Observation>) -> String {
+        let mut state = CheckState::new();
+        let line = |(number, observation): (usize, Observation)| {
+            let judgement = one(rules, &mut state, Ok(&observation), 10 * number as i64);
+            format!("{}: {}", judgement.status, judgement.reason)
+        };
+        let lines: Vec<_> = observations.into_iter().enumerate().map(line).collect();
+        lines.join("\n")
+    }
+
+    #[test]
+    fn the_worst_rule_that_counts_decides_and_shows_its_value() {
+        let rules = rules(r#"{"warn": "[used] > 80%", "crit": "[used] > 90%"}"#);
+        insta::assert_snapshot!(row(&rules, [used(0.5), used(0.85), used(0.95), Observation::new()]), @r"
+        ok: used is 50 %, limit > 90 %
+        warning: used is 85 %, limit > 80 %
+        critical: used is 95 %, limit > 90 %
+        unknown: [used] is not there: nothing was observed
+        ");
+        let judgement = one(&rules, &mut CheckState::new(), Ok(&used(0.95)), 0);
+        assert_eq!(
+            (judgement.value.as_deref(), judgement.limit.as_deref()),
+            (Some("95 %"), Some("> 90 %"))
+        );
+    }
+
+    #[test]
+    fn a_condition_that_cannot_be_told_is_unknown_unless_worse_is_certain() {
+        let rules = rules(r#"{"conditions": ["[used] < 90%", "[free] > 10"]}"#);
+        insta::assert_snapshot!(row(&rules, [used(0.5), used(0.95)]), @r"
+        unknown: [free] is not there, only used
+        critical: used is 95 %, required < 90 %
+        ");
+    }
+
+    #[test]
+    fn a_rule_counts_when_it_applied_for_long_enough() {
+        let rules = rules(r#"{"crit": "[used] > 90%", "for": "20s"}"#);
+        let results = [used(0.95), used(0.96), used(0.97), used(0.5), used(0.98)];
+        insta::assert_snapshot!(row(&rules, results), @r"
+        ok: used is 95 %, limit > 90 % (counts after 20s)
+        ok: used is 96 %, limit > 90 % (for 10s; counts after 20s)
+        critical: used is 97 %, limit > 90 % (for 20s)
+        ok: used is 50 %, limit > 90 %
+        ok: used is 98 %, limit > 90 % (counts after 20s)
+        ");
+    }
+
+    #[test]
+    fn a_rule_counts_when_it_applied_often_enough() {
+        let rules = rules(r#"{"crit": "[used] > 90%", "for": "2 of 3"}"#);
+        let results = [used(0.95), used(0.5), used(0.96), used(0.5), used(0.5)];
+        insta::assert_snapshot!(row(&rules, results), @r"
+        ok: used is 95 %, limit > 90 % (1 of the last 3 times; counts from 2)
+        ok: used is 50 %, limit > 90 %
+        critical: used is 96 %, limit > 90 % (2 of the last 3 times)
+        ok: used is 50 %, limit > 90 %
+        ok: used is 50 %, limit > 90 %
+        ");
+    }
+
+    #[test]
+    fn it_goes_on_until_it_is_clear() {
+        let rules = rules(r#"{"warn": "[used] > 80%", "clear": "[used] < 70%"}"#);
+        insta::assert_snapshot!(row(&rules, [used(0.75), used(0.85), used(0.75), used(0.65), used(0.75)]), @r"
+        ok: used is 75 %, limit > 80 %
+        warning: used is 85 %, limit > 80 %
+        warning: used is 75 %, limit > 80 %, but not back to normal yet
+        ok: used is 65 %, limit > 80 %
+        ok: used is 75 %, limit > 80 %
+        ");
+    }
+
+    #[test]
+    fn a_missing_answer_is_waited_for_as_long_as_the_check_says() {
+        let rules = rules(r#"{"warn": "[used] > 80%", "for": "2 of 3"}"#);
+        insta::assert_snapshot!(row(&rules, [used(0.5), silence(), silence(), used(0.5), used(0.5)]), @r"
+        ok: used is 50 %, limit > 80 %
+        ok: connection refused (1 of the last 3 times; counts from 2)
+        critical: connection refused (2 of the last 3 times)
+        critical: no answer 2 of the last 3 times
+        ok: used is 50 %, limit > 80 %
+        ");
+    }
+
+    #[test]
+    fn what_counted_before_the_target_fell_silent_still_counts() {
+        let rules = rules(r#"{"crit": "[used] > 80%", "for": "2 of 3", "clear": "[used] < 70%"}"#);
+        insta::assert_snapshot!(row(&rules, [used(0.9), used(0.9), silence()]), @r"
+        ok: used is 90 %, limit > 80 % (1 of the last 3 times; counts from 2)
+        critical: used is 90 %, limit > 80 % (2 of the last 3 times)
+        critical: connection refused, and [used] > 80% was not over when last seen
+        ");
+    }
+
+    #[test]
+    fn a_rule_that_asks_for_the_connection_judges_it() {
+        let closed = rules(r#"{"conditions": ["[CONNECTED] == false"]}"#);
+        assert_eq!(
+            one(&closed, &mut CheckState::new(), Ok(&silence()), 0).status,
+            Status::Ok
+        );
+        assert_eq!(
+            one(&closed, &mut CheckState::new(), Ok(&used(0.5)), 0).status,
+            Status::Critical
+        );
+        let open = rules(r#"{"conditions": ["[CONNECTED] == true"], "warn": "[used] > 80%"}"#);
+        assert_eq!(
+            one(&open, &mut CheckState::new(), Ok(&silence()), 0).status,
+            Status::Critical
+        );
+    }
+
+    #[test]
+    fn without_a_past_nothing_is_judged_and_nothing_is_well() {
+        let only = rules(r#"{"warn": "rate([used], 5m) > 0.1"}"#);
+        assert_eq!(
+            one(&only, &mut CheckState::new(), Ok(&used(0.5)), 0).status,
+            Status::Unknown
+        );
+        let beside = rules(r#"{"warn": "rate([used], 5m) > 0.1", "crit": "[used] > 90%"}"#);
+        assert_eq!(
+            one(&beside, &mut CheckState::new(), Ok(&used(0.5)), 0).status,
+            Status::Ok
+        );
+    }
+
+    #[test]
+    fn who_looks_once_is_told_what_is() {
+        let rules = rules(r#"{"crit": "[used] > 90%", "for": "5m"}"#);
+        let judgement = one(&rules, &mut CheckState::once(), Ok(&used(0.95)), 0);
+        assert_eq!(judgement.status, Status::Critical);
+        assert_eq!(
+            one(&rules, &mut CheckState::new(), Ok(&used(0.95)), 0).status,
+            Status::Ok
+        );
+    }
+
+    #[test]
+    fn for_is_measured_by_a_clock_that_nobody_sets() {
+        let rules = rules(r#"{"crit": "[used] > 90%", "for": "20s"}"#);
+        let mut state = CheckState::new();
+        let mut judge_at = |second: i64| {
+            let moment = Moment {
+                now: at(second),
+                elapsed: Some(STEP),
+            };
+            judge(&rules, &mut state, Ok(&used(0.95)), &Nothing, moment).status
+        };
+        // An hour forward, then a day back.
+        assert_eq!(judge_at(0), Status::Ok);
+        assert_eq!(judge_at(3600), Status::Ok);
+        assert_eq!(judge_at(-86_400), Status::Critical);
+    }
+
+    #[test]
+    fn an_error_keeps_what_counted_and_is_no_recovery() {
+        let rules = rules(r#"{"crit": "[used] > 90%", "clear": "[used] < 50%"}"#);
+        let mut state = CheckState::new();
+        let error = Error::new(ErrorKind::Denied, text!("the password is wrong"));
+        assert_eq!(
+            one(&rules, &mut state, Ok(&used(0.95)), 0).status,
+            Status::Critical
+        );
+        assert_eq!(one(&rules, &mut state, Err(&error), 10).status, Status::Unknown);
+        assert_eq!(
+            one(&rules, &mut state, Ok(&used(0.7)), 20).status,
+            Status::Critical
+        );
+        assert_eq!(one(&rules, &mut state, Ok(&used(0.4)), 30).status, Status::Ok);
+    }
+
+    #[test]
+    fn a_changed_set_of_rules_keeps_what_it_knows_of_the_unchanged() {
+        let before = rules(r#"{"crit": "[used] > 90%", "for": "2 of 3"}"#);
+        let after = rules(r#"{"conditions": ["[used] >= 0%"], "crit": "[used] > 90%", "for": "2 of 3"}"#);
+        let mut state = CheckState::new();
+        one(&before, &mut state, Ok(&used(0.95)), 0);
+        assert_eq!(
+            one(&after, &mut state, Ok(&used(0.95)), 10).status,
+            Status::Critical
+        );
+        let other = rules(r#"{"crit": "[used] > 91%", "for": "2 of 3"}"#);
+        assert_eq!(one(&other, &mut state, Ok(&used(0.95)), 20).status, Status::Ok);
     }
 
     fn silence() -> Observation {
@@ -684,8 +896,8 @@ mod tests {
         for _ in 0..200 {
             state.advance(
                 Sustained::Of {
-                    times: MOST_RUNS,
-                    runs: MOST_RUNS,
+                    times: MAX_RUNS,
+                    runs: MAX_RUNS,
                 },
                 true,
                 None,
@@ -693,7 +905,7 @@ mod tests {
             );
         }
         assert!(state.counts);
-        assert_eq!(state.times(MOST_RUNS), 64);
+        assert_eq!(state.times(MAX_RUNS), 64);
         assert_eq!(state.times(u8::MAX), 64);
     }
 

@@ -15,6 +15,7 @@ use crate::judge::Judgement;
 use crate::observation::Measurement;
 use crate::status::Status;
 use crate::suite::Asked;
+use crate::text;
 use crate::text::Text;
 
 /// What one check found.
@@ -83,6 +84,27 @@ impl CheckReport {
             runbook: Arc::clone(&check.runbook),
             suppressed_by: None,
             flapping: judgement.flapping,
+        }
+    }
+
+    /// The report of a check that nobody has asked yet, which is no reason to call it well.
+    pub(crate) fn not_asked_yet(check: &Check, now: Timestamp) -> Self {
+        Self {
+            name: check.id.clone(),
+            kind: check.probe.kind().name,
+            status: Status::Unknown,
+            reason: text!("not asked yet"),
+            value: None,
+            limit: None,
+            remedy: None,
+            since: None,
+            observed_at: now,
+            elapsed: Duration::ZERO,
+            measurements: Vec::new(),
+            facts: BTreeMap::new(),
+            runbook: Arc::clone(&check.runbook),
+            suppressed_by: None,
+            flapping: false,
         }
     }
 }

@@ -21,6 +21,8 @@ pub struct Rules {
     pub required: Vec<Rule>,
     /// Conditions that raise a level while they hold, worst first.
     pub raised: Vec<Rule>,
+    /// How long or how often the target must not answer before that is critical, where no rule judges `[CONNECTED]`.
+    pub answer: Sustained,
 }
 
 /// One condition and what it means.
@@ -161,8 +163,8 @@ impl Rules {
     /// Where a default rule does not compile, which a test excludes for every kind.
     pub fn defaults(kind: &'static ProbeKind) -> Self {
         let mut rules = Self {
-            required: Vec::new(),
             raised: default_rules(kind, |_| true).collect(),
+            ..Self::default()
         };
         rules.sort();
         rules
@@ -171,7 +173,8 @@ impl Rules {
     /// The rules of a check: its own where it has any, the defaults of its kind where it is silent.
     ///
     /// `conditions` and `crit` replace the default critical rules, `warn` the default warnings, and `defaults = false`
-    /// takes away the rest. `for` holds for all rules of the check, `clear` for its `warn` and `crit`.
+    /// takes away the rest. `for` holds for all rules of the check and for a missing answer, `clear` for its `warn`
+    /// and `crit`.
     ///
     /// # Errors
     /// All problems at once, with the key and the column in it.
@@ -228,6 +231,7 @@ impl Rules {
             return Err(problems);
         }
         if let Some(sustained) = sustained {
+            rules.answer = sustained;
             for rule in rules.required.iter_mut().chain(&mut rules.raised) {
                 rule.sustained = sustained;
             }

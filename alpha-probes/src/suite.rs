@@ -234,10 +234,10 @@ impl fmt::Debug for Suite {
 
 /// Past values followed by what was just seen.
 #[derive(Debug)]
-struct Present<'a> {
-    past: Option<&'a dyn Series>,
-    observation: Option<&'a Observation>,
-    at: Timestamp,
+pub(crate) struct Present<'a> {
+    pub(crate) past: Option<&'a dyn Series>,
+    pub(crate) observation: Option<&'a Observation>,
+    pub(crate) at: Timestamp,
 }
 
 impl Series for Present<'_> {

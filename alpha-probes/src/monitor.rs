@@ -1,1 +1,0 @@
-//! Runs a set of checks for ever.
