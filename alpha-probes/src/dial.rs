@@ -88,6 +88,12 @@ pub(crate) enum Phase {
     Lookup,
     /// A TCP connection.
     Connect,
+    /// The reply to a packet.
+    #[cfg_attr(
+        not(feature = "dns"),
+        expect(dead_code, reason = "only name servers are asked by packets")
+    )]
+    Reply,
     /// A sentence of the protocol that comes first.
     #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "only TLS has a handshake"))]
     Greeting,
@@ -158,6 +164,11 @@ impl Progress {
             }
             (Phase::Connect, _) => text!(
                 "no connection to {address} within {time}",
+                address = address,
+                time = time
+            ),
+            (Phase::Reply, _) => text!(
+                "no answer from {address} within {time}",
                 address = address,
                 time = time
             ),
@@ -249,7 +260,8 @@ pub(crate) async fn dial(endpoint: &Endpoint, progress: &mut Progress) -> Result
     }
 }
 
-async fn look_up(endpoint: &Endpoint, progress: &mut Progress) -> Result<Vec<SocketAddr>> {
+/// The addresses of a host, in the order in which the system prefers them; at least one.
+pub(crate) async fn look_up(endpoint: &Endpoint, progress: &mut Progress) -> Result<Vec<SocketAddr>> {
     progress.phase = Phase::Lookup;
     let started = Instant::now();
     let found = tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port)).await;
