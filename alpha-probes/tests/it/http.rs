@@ -304,7 +304,7 @@ async fn secrets_reach_the_target_and_nobody_else() {
     let probe = config.build(&resources).unwrap();
     let seen = ask_within(&*probe, Duration::from_secs(5)).await.unwrap();
     assert_eq!(seen.value("status"), Some(200.0));
-    let heads = heads.lock().unwrap();
+    let heads = std::mem::take(&mut *heads.lock().unwrap());
     assert!(
         heads[0].contains("x-key: hunter2") && heads[0].contains("authorization: Basic dXNlcjpodW50ZXIy")
     );

@@ -9,12 +9,15 @@ use secrecy::SecretString;
 use tokio::time::Instant;
 
 /// What the probe of `config` sees within ten seconds.
-pub(crate) async fn observe(config: &impl ProbeConfig) -> Result<Observation> {
+pub(crate) async fn observe(config: &(impl ProbeConfig + Sync)) -> Result<Observation> {
     observe_within(config, Duration::from_secs(10)).await
 }
 
 /// What the probe of `config` sees within `limit`; it must conclude by itself before that.
-pub(crate) async fn observe_within(config: &impl ProbeConfig, limit: Duration) -> Result<Observation> {
+pub(crate) async fn observe_within(
+    config: &(impl ProbeConfig + Sync),
+    limit: Duration,
+) -> Result<Observation> {
     let probe = config.build(&Resources::default())?;
     ask_within(&*probe, limit).await
 }
