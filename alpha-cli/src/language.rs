@@ -1,7 +1,7 @@
 //! The one translation layer: English templates and their Chinese counterparts.
 //!
 //! Libraries say what they have to say as [`Text`](alpha_probes::Text); clap's help is looked up by its English words.
-//! Both find their translation in `locales/zh-CN.toml`, keyed by the English template. A test lists every template of
+//! Both find their translation in `locales/zh-CN`, a file a crate, keyed by the English template. A test lists every template of
 //! the workspace and fails on one that is missing there, on one that nobody uses, and on lost placeholders.
 
 use std::collections::HashMap;
@@ -29,7 +29,11 @@ pub enum Language {
     Chinese,
 }
 
-static CHINESE: &str = include_str!("../locales/zh-CN.toml");
+static CHINESE: [&str; 3] = [
+    include_str!("../locales/zh-CN/cli.toml"),
+    include_str!("../locales/zh-CN/probes.toml"),
+    include_str!("../locales/zh-CN/bench.toml"),
+];
 
 impl Language {
     /// The language of the help and of all messages: `--lang` if it stands anywhere in the arguments, else the locale.
@@ -70,10 +74,15 @@ impl Language {
 /// The Chinese catalogue, keyed by English templates.
 ///
 /// # Panics
-/// Where the built-in catalogue is no TOML table of strings, which a test excludes.
+/// Where a built-in catalogue is no TOML table of strings, which a test excludes.
 pub fn chinese() -> &'static HashMap<String, String> {
     static CATALOGUE: OnceLock<HashMap<String, String>> = OnceLock::new();
-    CATALOGUE.get_or_init(|| toml::from_str(CHINESE).expect("the built-in catalogue is a table of strings"))
+    CATALOGUE.get_or_init(|| {
+        let read = |file: &&str| -> HashMap<String, String> {
+            toml::from_str(file).expect("a built-in catalogue is a table of strings")
+        };
+        CHINESE.iter().flat_map(read).collect()
+    })
 }
 
 impl Translate for Language {

@@ -8,6 +8,7 @@ pub mod commands;
 pub mod config;
 pub mod discovery;
 pub mod exit_code;
+mod history;
 pub mod language;
 pub mod log;
 pub mod render;

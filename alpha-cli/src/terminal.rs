@@ -18,11 +18,15 @@ pub struct Terminal {
     is_output_terminal: bool,
     is_coloured: bool,
     width: usize,
+    height: usize,
     locale: Option<String>,
 }
 
 /// The width of lines where the terminal does not tell.
 const DEFAULT_WIDTH: usize = 100;
+
+/// The number of lines where the terminal does not tell.
+const DEFAULT_HEIGHT: usize = 40;
 
 impl Terminal {
     /// The streams of this process. `NO_COLOR` and the locale are read from its environment.
@@ -36,7 +40,8 @@ impl Terminal {
             is_interactive: io::stdin().is_terminal() && io::stderr().is_terminal(),
             is_output_terminal,
             is_coloured: is_output_terminal && colour_allowed,
-            width: terminal_width(),
+            width: terminal_size().0,
+            height: terminal_size().1,
             locale: sys_locale::get_locale(),
         }
     }
@@ -51,6 +56,7 @@ impl Terminal {
             is_output_terminal: false,
             is_coloured: false,
             width: DEFAULT_WIDTH,
+            height: DEFAULT_HEIGHT,
             locale: None,
         }
     }
@@ -107,6 +113,11 @@ impl Terminal {
         self.width
     }
 
+    /// Lines.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
     /// The locale, such as `zh_CN.UTF-8`.
     pub fn locale(&self) -> Option<&str> {
         self.locale.as_deref()
@@ -134,6 +145,15 @@ impl Terminal {
         self.print_error(&format!("{word} {}\n", text.translate(&language)));
     }
 
+    /// Writes `warning: …` to the error stream.
+    pub fn warning(&mut self, language: Language, text: &Text) {
+        let word = self.paint(
+            AnsiColor::Yellow.on_default().bold(),
+            &language.phrase("warning:"),
+        );
+        self.print_error(&format!("{word} {}\n", text.translate(&language)));
+    }
+
     /// Asks a question that is answered by y or n; anything but y, and no person to answer, is no.
     pub fn confirm(&mut self, language: Language, question: &Text) -> bool {
         if !self.is_interactive {
@@ -155,13 +175,15 @@ impl Terminal {
     }
 }
 
-fn terminal_width() -> usize {
+/// Columns and lines, within reason.
+fn terminal_size() -> (usize, usize) {
+    let seen =
+        terminal_size::terminal_size().map(|(width, height)| (usize::from(width.0), usize::from(height.0)));
+    let (width, height) = seen.unwrap_or((DEFAULT_WIDTH, DEFAULT_HEIGHT));
     let told = std::env::var("COLUMNS")
         .ok()
         .and_then(|columns| columns.parse().ok());
-    told.or_else(|| terminal_size::terminal_size().map(|(width, _)| usize::from(width.0)))
-        .unwrap_or(DEFAULT_WIDTH)
-        .clamp(40, 300)
+    (told.unwrap_or(width).clamp(40, 300), height.max(5))
 }
 
 /// Keeps what is written to it; clones share it.
@@ -186,5 +208,47 @@ impl Write for Capture {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// A bar on the error stream of a terminal, from the second second on; elsewhere nothing.
+pub(crate) struct Progress {
+    bar: indicatif::ProgressBar,
+    is_shown: bool,
+}
+
+/// What is over before this is not worth a bar.
+const PROGRESS_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
+
+impl Progress {
+    /// A bar of `length` steps.
+    pub(crate) fn start(length: usize, terminal: &Terminal) -> Self {
+        let bar = indicatif::ProgressBar::with_draw_target(
+            Some(length as u64),
+            indicatif::ProgressDrawTarget::hidden(),
+        );
+        if let Ok(style) = indicatif::ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}") {
+            bar.set_style(style);
+        }
+        Self {
+            bar,
+            is_shown: terminal.is_interactive,
+        }
+    }
+
+    /// One step is done; `what` it was.
+    pub(crate) fn step(&self, what: &str) {
+        if self.is_shown && self.bar.is_hidden() && self.bar.elapsed() > PROGRESS_AFTER {
+            self.bar
+                .set_draw_target(indicatif::ProgressDrawTarget::stderr_with_hz(10));
+        }
+        self.bar.set_message(what.to_owned());
+        self.bar.inc(1);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
     }
 }

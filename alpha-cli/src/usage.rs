@@ -114,9 +114,16 @@ pub fn phrases() -> Vec<String> {
     }
     let mut command = Args::command();
     command.build();
-    let mut phrases: Vec<String> = ["Usage: ", "Commands", "Arguments", "Options", "error:"]
-        .map(str::to_owned)
-        .to_vec();
+    let mut phrases: Vec<String> = [
+        "Usage: ",
+        "Commands",
+        "Arguments",
+        "Options",
+        "error:",
+        "warning:",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     collect(&command, &mut phrases);
     phrases.sort();
     phrases.dedup();

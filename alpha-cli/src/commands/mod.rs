@@ -44,10 +44,9 @@ pub async fn run(args: Args, language: Language, terminal: &mut Terminal) -> Res
     terminal.choose_colour(args.global.color);
     let global = &args.global;
     match args.command {
-        Command::Check(_) | Command::Watch(_) | Command::Init(_) => {
-            let _ = setup::setup(&[], global, language, terminal).await?;
-            Ok(Exit::SUCCESS)
-        }
+        Command::Check(check) => check::run(check, global, language, terminal).await,
+        Command::Watch(watch) => watch::run(watch, global, language, terminal).await,
+        Command::Init(init) => init::run(&init, global, language, terminal).await,
         Command::Config(command) => config::run(&command, global, language, terminal),
         Command::Completions(completions) => completions::completions(&completions, terminal),
         Command::Man(man) => completions::man(&man, language, terminal),

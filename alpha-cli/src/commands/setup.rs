@@ -49,6 +49,9 @@ pub(super) async fn setup(
         }
         None => {
             let found = discovery::discover(&resources).await;
+            for note in &found.notes {
+                terminal.warning(language, note);
+            }
             let checks = found.build(&resources)?;
             Setup {
                 config: Config::default(),
@@ -72,11 +75,16 @@ pub(super) async fn setup(
                 .into());
             }
         }
-        setup
-            .checks
-            .retain(|check| names.iter().any(|name| matches(name, check.id.as_str())));
+        setup.checks = named(&setup.checks, names);
     }
     Ok(setup)
+}
+
+/// The checks whose names match one of `names`; all where there are none.
+pub(super) fn named(checks: &[Check], names: &[String]) -> Vec<Check> {
+    let is_named =
+        |check: &&Check| names.is_empty() || names.iter().any(|name| matches(name, check.id.as_str()));
+    checks.iter().filter(is_named).cloned().collect()
 }
 
 /// What the probes of this process share.

@@ -1,6 +1,6 @@
 //! Finds, reads and validates a configuration file; tells everything that is wrong with it at once.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fs;
 use std::io::Read;
 use std::ops::Range;
@@ -8,7 +8,7 @@ use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use alpha_probes::text::Argument;
-use alpha_probes::{Check, CheckId, Resources, Text, text};
+use alpha_probes::{Check, Resources, Text, text};
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use serde_path_to_error::Segment;
 
@@ -326,20 +326,18 @@ impl Reader {
         };
         let had_mistakes = !mistakes.is_empty();
         let mut checks: Vec<Check> = Vec::new();
-        let mut names: HashMap<CheckId, usize> = HashMap::new();
+        let mut names: HashSet<&str> = HashSet::new();
         for (index, check) in config.check.iter().enumerate() {
+            if !check.name.is_empty() && !names.insert(&check.name) {
+                let span = place(index, "name").map(|place| place.value);
+                let text = text!(
+                    "the name \"{name}\" is taken by another check",
+                    name = check.name.as_str()
+                );
+                mistakes.push(self.mistake(span, text, None));
+            }
             match check.build(resources) {
-                Ok(check) => {
-                    if names.insert(check.id.clone(), index).is_some() {
-                        let span = place(index, "name").map(|place| place.value);
-                        let text = text!(
-                            "the name \"{name}\" is taken by another check",
-                            name = check.id.as_str()
-                        );
-                        mistakes.push(self.mistake(span, text, None));
-                    }
-                    checks.push(check);
-                }
+                Ok(check) => checks.push(check),
                 // What the deserialiser left out would be reported a second time as missing.
                 Err(_) if had_mistakes => {}
                 Err(problems) => mistakes.extend(problems.into_iter().map(|problem| {

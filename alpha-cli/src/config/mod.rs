@@ -5,9 +5,8 @@ mod load;
 mod log;
 mod nearest;
 
-use std::path::PathBuf;
-
-use alpha_probes::{CheckConfig, Period, SecretRef};
+use alpha_probes::CheckConfig;
+use alpha_probes::history::HistoryConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -26,51 +25,13 @@ pub struct Config {
     pub language: Option<Language>,
     /// Alpha's own log.
     pub log: LogConfig,
-    /// Where observations are kept.
+    /// Where observations are kept. Default: a SQLite file `alpha/history.db` in the state folder, which is `/var/lib`
+    /// for root, else `$XDG_STATE_HOME` or `~/.local/state`.
     pub history: HistoryConfig,
     /// How many checks run at once.
     pub probes: ProbesConfig,
     /// The checks.
     pub check: Vec<CheckConfig>,
-}
-
-/// Where observations are kept between runs.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-#[non_exhaustive]
-pub struct HistoryConfig {
-    /// Whether anything is kept. Default: true.
-    pub enabled: bool,
-    /// The SQLite file. Default: `alpha/history.db` in the state folder (`/var/lib` for root, else
-    /// `$XDG_STATE_HOME` or `~/.local/state`).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub path: Option<PathBuf>,
-    /// The connection address of a PostgreSQL database to use instead, kept as a secret.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub postgres: Option<SecretRef>,
-    /// How long single observations are kept. Default: `2d`.
-    pub keep_raw: Period,
-    /// How long roll-ups by the minute are kept. Default: `14d`.
-    pub keep_minutes: Period,
-    /// How long roll-ups by the hour are kept. Default: `90d`.
-    pub keep_hours: Period,
-    /// How long roll-ups by the day are kept. Default: `1095d`, three years, for forecasts over seasons.
-    pub keep_days: Period,
-}
-
-impl Default for HistoryConfig {
-    fn default() -> Self {
-        const DAY: u64 = 86_400;
-        Self {
-            enabled: true,
-            path: None,
-            postgres: None,
-            keep_raw: Period::from_secs(2 * DAY),
-            keep_minutes: Period::from_secs(14 * DAY),
-            keep_hours: Period::from_secs(90 * DAY),
-            keep_days: Period::from_secs(1095 * DAY),
-        }
-    }
 }
 
 /// How many checks run at once.

@@ -1,5 +1,8 @@
 //! The command line, end to end and in-process.
+#![expect(clippy::unwrap_used, reason = "a test may fail there")]
 
+mod check;
 mod command;
 mod independence;
+mod reference;
 mod translations;
