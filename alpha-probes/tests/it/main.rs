@@ -7,6 +7,7 @@ mod condition;
 mod container;
 mod dns;
 mod engine;
+mod exposition;
 mod file;
 mod heartbeat;
 mod history;
