@@ -7,11 +7,11 @@ use std::time::Duration;
 use alpha_probes::check::ProbeConfig as _;
 use alpha_probes::config::Period;
 use alpha_probes::probes::{ContainerConfig, docker};
-use alpha_probes::{ErrorKind, Observation, Probe, Resources};
+use alpha_probes::{ErrorKind, Observation, Probe, Resources, Status};
 use testbed::Docker;
 use tokio::time::Instant;
 
-use crate::support::{ask_within, failure, observe};
+use crate::support::{ask_within, failure, judged, observe};
 
 fn config(name: &str) -> ContainerConfig {
     let mut config = ContainerConfig::default();
@@ -285,4 +285,67 @@ async fn a_docker_that_is_not_there_is_no_finding_about_the_container() {
         assert_eq!(error.kind(), ErrorKind::InvalidConfig);
         assert!(error.to_string().starts_with(expected), "{error}");
     }
+}
+
+#[tokio::test]
+async fn what_an_operator_is_told() {
+    let docker = testbed::need!(Docker::start());
+    let told = async |name: &str| {
+        let report = judged(config(name).build(&Resources::default()).unwrap()).await;
+        let reason = report.reason.to_string().replace(name, "NAME");
+        (report.status, reason)
+    };
+    let well = docker.run(&[], &["sleep", "1000"]);
+    assert_eq!(told(well.name()).await.0, Status::Ok);
+    well.pause();
+    let (status, reason) = told(well.name()).await;
+    assert_eq!(status, Status::Critical);
+    assert_eq!(
+        reason,
+        "NAME is paused: it keeps its connections and answers nothing"
+    );
+
+    let ended = docker.run(&[], &["sh", "-c", "exit 4"]);
+    ended.settle("{{.State.Status}}", "exited");
+    let (status, reason) = told(ended.name()).await;
+    assert_eq!(
+        (status, reason.as_str()),
+        (Status::Critical, "NAME has stopped with exit code 4")
+    );
+    ended.remove();
+    let (status, reason) = told(ended.name()).await;
+    assert_eq!(status, Status::Critical);
+    assert!(reason.contains("there is no container NAME"), "{reason}");
+
+    let created = docker.create(&[], &["sleep", "1000"]);
+    let (status, reason) = told(created.name()).await;
+    assert_eq!(status, Status::Critical);
+    assert_eq!(reason, "NAME is not running, its state is created");
+
+    let crashing = docker.run(&["--restart", "always"], &["sh", "-c", "sleep 0.2; exit 3"]);
+    crashing.settle_where("{{.RestartCount}}", |count| count.parse::<u32>().unwrap() >= 1);
+    let (status, reason) = told(crashing.name()).await;
+    assert_eq!(status, Status::Critical);
+    let is_told =
+        reason.starts_with("NAME was restarted ") || reason.starts_with("NAME crashes and is restarted");
+    assert!(is_told, "{reason}");
+
+    let health = [
+        "--health-interval",
+        "200ms",
+        "--health-retries",
+        "1",
+        "--health-cmd",
+        "echo no peers; false",
+    ];
+    let ill = docker.run(&health, &["sleep", "1000"]);
+    ill.settle("{{.State.Health.Status}}", "unhealthy");
+    let (status, reason) = told(ill.name()).await;
+    assert_eq!(status, Status::Critical);
+    assert_eq!(reason, "NAME runs but its health check fails: no peers");
+
+    let mut config = config("node");
+    config.host = "unix:///nowhere/docker.sock".to_owned();
+    let report = judged(config.build(&Resources::default()).unwrap()).await;
+    assert_eq!(report.status, Status::Unknown);
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use alpha_probes::check::ProbeConfig as _;
 use alpha_probes::probes::PostgresConfig;
 use alpha_probes::probes::postgres::SslMode;
-use alpha_probes::{ErrorKind, Observation, Period, Probe, Resources, Result, SecretRef};
+use alpha_probes::{ErrorKind, Observation, Period, Probe, Resources, Result, SecretRef, Status};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use testbed::{POSTGRES_PASSWORD, Postgres};
 
-use crate::support::{SECRET, ask_within, failure, knowing};
+use crate::support::{SECRET, ask_within, failure, judged, knowing};
 
 fn config(server: &Postgres) -> PostgresConfig {
     let mut config = PostgresConfig::default();
@@ -438,4 +438,40 @@ async fn something_else_at_the_port_is_a_finding() {
         let why = failure(&look(&*probe).await.unwrap());
         assert!(why.ends_with(expected), "{why}");
     }
+}
+
+#[tokio::test]
+async fn what_an_operator_is_told() {
+    let server = testbed::need!(Postgres::start_with(&[("max_connections", "13")]));
+    let told = async |config: &PostgresConfig| {
+        let report = judged(probe(config)).await;
+        (report.status, report.reason.to_string())
+    };
+    let (status, reason) = told(&config(&server)).await;
+    assert_eq!(status, Status::Ok, "{reason}");
+
+    let mut broken = config(&server);
+    broken
+        .queries
+        .insert("users".to_owned(), "SELECT count(*) FROM users".to_owned());
+    let (status, reason) = told(&broken).await;
+    assert_eq!(status, Status::Warning);
+    assert_eq!(
+        reason,
+        "1 of the configured queries failed: users: relation \"users\" does not exist"
+    );
+
+    let mut occupants = Vec::new();
+    for _ in 0..9 {
+        occupants.push(client(&server).await);
+    }
+    let (status, reason) = told(&config(&server)).await;
+    assert_eq!(
+        (status, reason.as_str()),
+        (Status::Critical, "10 of 10 connections are used")
+    );
+    drop(occupants);
+
+    let refused = config(&server).build(&knowing("correct-horse")).unwrap();
+    assert_eq!(judged(refused).await.status, Status::Unknown);
 }

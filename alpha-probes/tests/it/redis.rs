@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use alpha_probes::check::ProbeConfig as _;
 use alpha_probes::probes::RedisConfig;
-use alpha_probes::{ErrorKind, Observation, Probe, Resources, Result, SecretRef};
+use alpha_probes::{ErrorKind, Observation, Probe, Resources, Result, SecretRef, Status};
 use testbed::Redis;
 
-use crate::support::{SECRET, ask_within, failure, knowing, observe};
+use crate::support::{SECRET, ask_within, failure, judged, knowing, observe};
 
 fn config(redis: &Redis) -> RedisConfig {
     let mut config = RedisConfig::default();
@@ -256,4 +256,26 @@ async fn a_server_that_speaks_something_else_or_too_much() {
         let why = failure(&observe(&config).await.unwrap());
         assert!(why.ends_with(expected), "{why}");
     }
+}
+
+#[tokio::test]
+async fn what_an_operator_is_told() {
+    let redis = testbed::need!(Redis::start_with(&["--maxmemory", "3mb"]));
+    let told = async || {
+        let report = judged(probe(&config(&redis))).await;
+        (report.status, report.reason.to_string())
+    };
+    assert_eq!(told().await.0, Status::Ok);
+    // Filled until it refuses.
+    let value = "x".repeat(64 * 1024);
+    let mut keys = 0..;
+    while redis.cli(&["SET", &format!("key{}", keys.next().unwrap()), &value]) == "OK" {}
+    let (status, reason) = told().await;
+    assert!(matches!(status, Status::Critical | Status::Warning), "{reason}");
+    assert!(
+        reason.ends_with("of the memory limit is used and nothing is evicted: writes fail at 100 %"),
+        "{reason}"
+    );
+    redis.cli(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    assert_eq!(told().await.0, Status::Ok);
 }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alpha_probes::check::ProbeConfig;
-use alpha_probes::{Context, Observation, Probe, Resources, Result, SecretRef, Secrets, SystemClock};
+use alpha_probes::suite::Suite;
+use alpha_probes::{
+    Check, CheckReport, Context, Observation, Probe, Resources, Result, SecretRef, Secrets, SystemClock,
+};
 use secrecy::SecretString;
 use tokio::time::Instant;
 
@@ -77,4 +80,12 @@ pub(crate) fn knowing(secret: &str) -> Resources {
     }
 
     Resources::new(Arc::new(SystemClock), Arc::new(One(secret.into())))
+}
+
+/// How a probe is judged by the default rules of its kind, at one look.
+pub(crate) async fn judged(probe: Arc<dyn Probe>) -> CheckReport {
+    let check = Check::new("check", probe).expect("the name is one");
+    let suite = Suite::new(vec![check]).expect("one check is a set");
+    let mut report = suite.run().await;
+    report.checks.pop().expect("one check has one report")
 }

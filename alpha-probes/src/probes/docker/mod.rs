@@ -98,7 +98,7 @@ static KIND: ProbeKind = ProbeKind {
         },
         DefaultRule {
             level: Level::Critical,
-            when: "crash_looping == true",
+            when: "crash_looping == true && running == true",
             sustained: "",
             says: "{name} was restarted {restarts} times and has been up for {uptime} only",
             remedy: READ_THE_LOG,
@@ -112,7 +112,7 @@ static KIND: ProbeKind = ProbeKind {
         },
         DefaultRule {
             level: Level::Critical,
-            when: "state == \"exited\"",
+            when: "state == \"exited\" && oom_killed == false",
             sustained: "",
             says: "{name} has stopped with exit code {exit_code}",
             remedy: READ_THE_LOG,
@@ -126,7 +126,7 @@ static KIND: ProbeKind = ProbeKind {
         },
         DefaultRule {
             level: Level::Critical,
-            when: "running == false",
+            when: "running == false && state != \"restarting\" && state != \"exited\" && state != \"paused\"",
             sustained: "",
             says: "{name} is not running, its state is {state}",
             remedy: "See why with docker inspect {name}, field State.Error.",
@@ -140,7 +140,7 @@ static KIND: ProbeKind = ProbeKind {
         },
         DefaultRule {
             level: Level::Critical,
-            when: "has(restarts) && delta(restarts, 15m) > 2",
+            when: "delta(restarts, 15m) > 2 && crash_looping == false",
             sustained: "",
             says: "{name} keeps crashing: {value} restarts within 15 minutes",
             remedy: READ_THE_LOG,

@@ -163,7 +163,7 @@ impl PostgresProbe {
                 Error::new(ErrorKind::Unreachable, text)
             }
             // sqlx takes the end of the stream for an answer of zero when it asks for TLS.
-            sqlx::Error::Protocol(said) if said.ends_with("SSLRequest: 0x00") => closed_early(address),
+            sqlx::Error::Protocol(said) if said.contains("SSLRequest: 0x00") => closed_early(address),
             sqlx::Error::Protocol(_) => {
                 let text = text!(
                     "{address} does not speak the protocol of PostgreSQL",
