@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::check::{CheckConfig, Problem};
 use crate::condition::{Condition, Finding, ParseError};
 use crate::config::Period;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
 use crate::observation::Observation;
 use crate::probe::{Level, ProbeKind};
 use crate::text;
@@ -240,10 +240,47 @@ impl Rules {
         Ok(rules)
     }
 
+    /// The same rules and a condition that must hold; the check is critical while it does not.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`] with the column and what was expected there.
+    pub fn require(mut self, condition: &str) -> Result<Self> {
+        self.required.push(parsed(Level::Critical, condition)?);
+        Ok(self)
+    }
+
+    /// The same rules and a condition under which the check is a warning.
+    ///
+    /// # Errors
+    /// As [`require`](Self::require).
+    pub fn warn_when(self, condition: &str) -> Result<Self> {
+        self.raise(Level::Warning, condition)
+    }
+
+    /// The same rules and a condition under which the check is critical.
+    ///
+    /// # Errors
+    /// As [`require`](Self::require).
+    pub fn crit_when(self, condition: &str) -> Result<Self> {
+        self.raise(Level::Critical, condition)
+    }
+
+    fn raise(mut self, level: Level, condition: &str) -> Result<Self> {
+        self.raised.push(parsed(level, condition)?);
+        self.sort();
+        Ok(self)
+    }
+
     /// Worst first, otherwise as they were declared.
     fn sort(&mut self) {
         self.raised.sort_by_key(|rule| std::cmp::Reverse(rule.level));
     }
+}
+
+fn parsed(level: Level, source: &str) -> Result<Rule> {
+    let condition = Condition::parse(source)
+        .map_err(|error| Error::new(ErrorKind::InvalidConfig, in_source(&error, source)))?;
+    Ok(own(level, condition, source, None))
 }
 
 fn compiled(source: &str, kind: &ProbeKind) -> Result<Condition, ParseError> {

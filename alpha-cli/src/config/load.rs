@@ -317,11 +317,7 @@ impl Reader {
     ) -> Vec<Check> {
         let place = |index: usize, key: &str| -> Option<Place> {
             let mut path = vec![Step::Key("check".to_owned()), Step::Index(index)];
-            path.extend(
-                key.split('.')
-                    .filter(|step| !step.is_empty())
-                    .map(|step| Step::Key(step.to_owned())),
-            );
+            path.extend(key.split('.').filter(|step| !step.is_empty()).map(Step::from));
             document.place(&path).cloned()
         };
         let had_mistakes = !mistakes.is_empty();
@@ -380,6 +376,13 @@ fn in_words(expected: &str) -> Argument {
         "a sequence" => text!("a list").into(),
         other if other.starts_with("struct ") => text!("a table").into(),
         other => other.into(),
+    }
+}
+
+impl From<&str> for Step {
+    fn from(step: &str) -> Self {
+        step.parse()
+            .map_or_else(|_| Self::Key(step.to_owned()), Self::Index)
     }
 }
 
