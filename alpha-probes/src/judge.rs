@@ -520,8 +520,13 @@ fn weigh(voices: Vec<Voice<'_>>) -> Verdict<'_> {
                 push_new(&mut reasons, reason);
                 decided = decided.or(finding);
             }
-            // One comparison tells enough of what is well.
-            (Status::Ok, Voice::Content(finding)) => content = content.or(Some(finding)),
+            // One comparison tells enough of what is well: the chief measurement beside the limit it would meet first,
+            // which is the last one, since rules come worst first.
+            (Status::Ok, Voice::Content(finding)) => {
+                if content.is_none() || finding.is_chief() {
+                    content = Some(finding);
+                }
+            }
             _ => {}
         }
     }
@@ -653,7 +658,7 @@ mod tests {
     fn the_worst_rule_that_counts_decides_and_shows_its_value() {
         let rules = rules(r#"{"warn": "[used] > 80%", "crit": "[used] > 90%"}"#);
         insta::assert_snapshot!(row(&rules, [used(0.5), used(0.85), used(0.95), Observation::new()]), @r"
-        ok: used is 50 %, limit > 90 %
+        ok: used is 50 %, limit > 80 %
         warning: used is 85 %, limit > 80 %
         critical: used is 95 %, limit > 90 %
         unknown: [used] is not there: nothing was observed
@@ -682,7 +687,7 @@ mod tests {
         ok: used is 95 %, limit > 90 % (counts after 20s)
         ok: used is 96 %, limit > 90 % (for 10s; counts after 20s)
         critical: used is 97 %, limit > 90 % (for 20s)
-        ok: used is 50 %, limit > 90 %
+        ok: used is 50 %, limit > 80 %
         ok: used is 98 %, limit > 90 % (counts after 20s)
         ");
     }
@@ -693,10 +698,10 @@ mod tests {
         let results = [used(0.95), used(0.5), used(0.96), used(0.5), used(0.5)];
         insta::assert_snapshot!(row(&rules, results), @r"
         ok: used is 95 %, limit > 90 % (1 of the last 3 times; counts from 2)
-        ok: used is 50 %, limit > 90 %
+        ok: used is 50 %, limit > 80 %
         critical: used is 96 %, limit > 90 % (2 of the last 3 times)
-        ok: used is 50 %, limit > 90 %
-        ok: used is 50 %, limit > 90 %
+        ok: used is 50 %, limit > 80 %
+        ok: used is 50 %, limit > 80 %
         ");
     }
 

@@ -94,6 +94,17 @@ impl<'a> Finding<'a> {
         agreeing.map(|measurement| measurement.display_value())
     }
 
+    /// Whether it compares what the probe measures first, which is what its check is chiefly about.
+    pub(crate) fn is_chief(&self) -> bool {
+        let chief = self.observation.measurements.first();
+        match (&self.comparison.left, chief) {
+            (Term::Reference(reference), Some(chief)) => {
+                candidates(self.observation, reference, self.row).any(|measurement| measurement.name == chief.name)
+            }
+            _ => false,
+        }
+    }
+
     /// What was measured, with its labels: `used{mount="/data"}`.
     pub fn subject(&self) -> String {
         self.labelled(&self.comparison.left).to_string()
