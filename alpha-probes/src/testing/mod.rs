@@ -1,5 +1,9 @@
-//! What an implementation of this crate's traits has to pass, for its author's tests.
+//! For tests here and downstream: what an implementation of this crate's traits has to pass, and a scripted node.
 
 mod history;
+#[cfg(feature = "substrate")]
+mod node_double;
 
 pub use history::history;
+#[cfg(feature = "substrate")]
+pub use node_double::{Fault, NodeDouble, SLOT, Script, Vote};
