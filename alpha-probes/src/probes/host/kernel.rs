@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use procfs::{ExplicitSystemInfo, FromBufReadSI, FromRead, KernelStats, ProcResult};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::probes::file::unreadable;
 use crate::text;
 
 /// The kernel's files are small; one that is not is cut here.
@@ -86,20 +87,6 @@ impl Kernel {
             ),
         )
     }
-}
-
-/// Says that a file could not be read, by what the caller can do about it.
-pub(crate) fn unreadable(path: &Path, cause: io::Error) -> Error {
-    let kind = match cause.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::Unsupported => ErrorKind::NotApplicable,
-        io::ErrorKind::PermissionDenied => ErrorKind::Denied,
-        _ => ErrorKind::Io,
-    };
-    Error::new(
-        kind,
-        text!("could not read {path}", path = path.display().to_string()),
-    )
-    .with_source(cause)
 }
 
 fn read_text(path: &Path) -> io::Result<String> {
