@@ -28,6 +28,7 @@ pub use network_io::NetworkIoConfig;
 pub use pressure::PressureConfig;
 
 pub(crate) use kernel::Kernel;
+pub(crate) use sampler::Sampler;
 
 /// The target of every probe of this machine.
 pub(crate) const TARGET: &str = "this host";
