@@ -243,12 +243,13 @@ pub(crate) async fn dial(endpoint: &Endpoint, progress: &mut Progress) -> Result
         [address] => TcpStream::connect(address)
             .await
             .map_err(|error| (*address, error)),
-        _ => connect_any(addresses).await,
+        _ => Box::pin(connect_any(addresses)).await.inspect(|stream| {
+            progress.peer = stream.peer_addr().ok();
+        }),
     };
     match stream {
         Ok(stream) => {
             progress.connect_time = Some(progress.connect_time.unwrap_or_default() + started.elapsed());
-            progress.peer = stream.peer_addr().ok();
             // A probe sends one small message and waits; holding it back to fill a packet would only be measured.
             let _ = stream.set_nodelay(true);
             Ok(stream)

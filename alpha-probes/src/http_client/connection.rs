@@ -51,7 +51,7 @@ pub(super) struct Origin {
     /// What TLS needs, where the scheme is `https`.
     server_name: Option<ServerName<'static>>,
     tls: Option<TlsClient>,
-    kept: Mutex<Vec<Connection>>,
+    kept: Mutex<Vec<Box<Connection>>>,
 }
 
 /// How an origin is reached, and whom it has to convince.
@@ -136,13 +136,13 @@ impl Origin {
     }
 
     /// A connection that was kept, the one used last first: it is the least likely to be closed.
-    pub(super) fn kept(&self) -> Option<Connection> {
+    pub(super) fn kept(&self) -> Option<Box<Connection>> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(Connection::is_fit);
+        kept.retain(|connection| connection.is_fit());
         kept.pop()
     }
 
-    fn keep(&self, mut connection: Connection) {
+    fn keep(&self, mut connection: Box<Connection>) {
         connection.used = Instant::now();
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() < MAX_KEPT {
@@ -151,7 +151,7 @@ impl Origin {
     }
 }
 
-/// An open connection, driven by whoever uses it.
+/// An open connection, driven by whoever uses it. Boxed, because it is large and changes hands.
 pub(super) struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
     driver: Driver,
@@ -201,15 +201,14 @@ impl fmt::Debug for Connection {
 
 impl Connection {
     /// Connects, shakes hands where the scheme asks for it, and looks at the certificate before a word is said.
-    pub(super) async fn open(origin: &Origin, now: Timestamp, exchange: &mut Exchange) -> Result<Self> {
+    pub(super) async fn open(origin: &Origin, now: Timestamp, exchange: &mut Exchange) -> Result<Box<Self>> {
         let mut certificate_ends = None;
         let stream = origin.connect(exchange).await?;
         let stream = match (&origin.tls, &origin.server_name) {
             (Some(client), Some(name)) => {
                 let started = Instant::now();
-                let stream = client
-                    .handshake(name.clone(), stream, &mut exchange.progress)
-                    .await?;
+                let shaken = client.handshake(name.clone(), stream, &mut exchange.progress);
+                let stream = Box::pin(shaken).await?;
                 add(&mut exchange.tls_time, started);
                 let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
                 certificate_ends = chain
@@ -233,14 +232,14 @@ impl Connection {
             .await
             .map_err(|error| exchange.broken(&error))?;
         let now = Instant::now();
-        Ok(Self {
+        Ok(Box::new(Self {
             sender,
             driver: Driver(Some(driver)),
             peer: exchange.progress.peer,
             certificate_ends,
             opened: now,
             used: now,
-        })
+        }))
     }
 
     fn is_fit(&self) -> bool {
@@ -251,7 +250,7 @@ impl Connection {
     ///
     /// Nothing comes back where the connection was closed before a byte of an answer came.
     pub(super) async fn send(
-        mut self,
+        mut self: Box<Self>,
         call: &super::Call<'_>,
         origin: &Origin,
         exchange: &mut Exchange,
@@ -260,7 +259,7 @@ impl Connection {
         exchange.progress.phase = Phase::Answer;
         exchange.certificate_ends = self.certificate_ends;
         let started = Instant::now();
-        let Self { sender, driver, .. } = &mut self;
+        let Self { sender, driver, .. } = &mut *self;
         if driver.run(sender.ready()).await.is_err() {
             return Ok(None);
         }
@@ -418,7 +417,7 @@ enum Stream {
 
 /// Forwards to whichever stream it is.
 macro_rules! forward {
-    ($type:ident: $($variant:ident),+) => {
+    ($type:ident: $($variant:ident),+; $end:expr) => {
         impl AsyncRead for $type {
             fn poll_read(
                 self: Pin<&mut Self>,
@@ -465,13 +464,16 @@ macro_rules! forward {
             }
 
             fn poll_shutdown(self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
-                match self.get_mut() {
-                    $(Self::$variant(stream) => Pin::new(stream).poll_shutdown(context),)+
-                }
+                let this = self.get_mut();
+                $end(this, context)
             }
         }
     };
 }
 
-forward!(Transport: Tcp, Unix);
-forward!(Stream: Plain, Tls);
+// The socket is closed right afterwards, which tells the other side the same; saying it twice is a system call a probe.
+forward!(Transport: Tcp, Unix; |_: &mut Transport, _: &mut TaskContext<'_>| Poll::Ready(Ok(())));
+forward!(Stream: Plain, Tls; |stream: &mut Stream, context: &mut TaskContext<'_>| match stream {
+    Stream::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+    Stream::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+});

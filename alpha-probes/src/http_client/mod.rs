@@ -311,7 +311,8 @@ async fn ask(origin: &Arc<Origin>, call: &Call<'_>, exchange: &mut Exchange) -> 
         }
         exchange.is_reused = false;
     }
-    let fresh = Connection::open(origin, call.now, exchange).await?;
+    // Boxed, so that a request on a kept connection does not carry the room for lookups and handshakes along.
+    let fresh = Box::pin(Connection::open(origin, call.now, exchange)).await?;
     match fresh.send(call, origin, exchange).await? {
         Some(response) => Ok(response),
         None => Err(closed_early(exchange.progress.address())),
