@@ -6,7 +6,9 @@ use alpha_probes::{CheckConfig, Resources};
 #[tokio::main(flavor = "current_thread")]
 #[expect(clippy::print_stdout, reason = "an example shows what it does")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let url = std::env::args().nth(1).unwrap_or_else(|| "http://127.0.0.1/".to_owned());
+    let url = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "http://127.0.0.1/".to_owned());
     let configs: Vec<CheckConfig> = serde_json::from_value(serde_json::json!([
         { "name": "memory", "memory": {} },
         { "name": "web", "http": { "url": url }, "conditions": ["[STATUS] == 200", "[RESPONSE_TIME] < 200"] },

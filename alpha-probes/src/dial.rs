@@ -59,6 +59,7 @@ impl Endpoint {
     }
 
     /// The address, where the host is none to be looked up.
+    #[cfg(any(feature = "dns", feature = "icmp"))]
     pub(crate) fn ip(&self) -> Option<IpAddr> {
         self.ip
     }

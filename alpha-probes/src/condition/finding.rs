@@ -98,9 +98,8 @@ impl<'a> Finding<'a> {
     pub(crate) fn is_chief(&self) -> bool {
         let chief = self.observation.measurements.first();
         match (&self.comparison.left, chief) {
-            (Term::Reference(reference), Some(chief)) => {
-                candidates(self.observation, reference, self.row).any(|measurement| measurement.name == chief.name)
-            }
+            (Term::Reference(reference), Some(chief)) => candidates(self.observation, reference, self.row)
+                .any(|measurement| measurement.name == chief.name),
             _ => false,
         }
     }

@@ -51,6 +51,7 @@ pub(super) struct Origin {
     /// What TLS needs, where the scheme is `https`.
     server_name: Option<ServerName<'static>>,
     tls: Option<TlsClient>,
+    #[expect(clippy::vec_box, reason = "a connection is large and changes hands")]
     kept: Mutex<Vec<Box<Connection>>>,
 }
 

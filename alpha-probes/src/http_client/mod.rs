@@ -173,18 +173,9 @@ impl HttpClient {
     ///
     /// # Errors
     /// By kind: the target's fault or this machine's; see [`crate::dial`]. Any status is an answer.
+    #[cfg(any(feature = "prometheus", feature = "substrate"))]
     pub(crate) async fn get(&self, context: &Context<'_>) -> Result<Response> {
         self.send(&Method::GET, &Bytes::new(), Reuse::Allowed, context)
-            .await
-            .outcome
-    }
-
-    /// Asks with `POST`, on a kept connection where there is one; the content type is one of the headers in the options.
-    ///
-    /// # Errors
-    /// As of [`HttpClient::get`].
-    pub(crate) async fn post(&self, body: Bytes, context: &Context<'_>) -> Result<Response> {
-        self.send(&Method::POST, &body, Reuse::Allowed, context)
             .await
             .outcome
     }
