@@ -85,6 +85,15 @@ impl Histogram {
         Duration::from_nanos(self.0.mean().round() as u64)
     }
 
+    /// The standard error of the mean in seconds, for independent latencies; zero when empty.
+    pub fn standard_error(&self) -> f64 {
+        if self.is_empty() {
+            0.0
+        } else {
+            self.0.stdev() / 1e9 / (self.len() as f64).sqrt()
+        }
+    }
+
     /// The longest latency; zero when empty.
     pub fn max(&self) -> Duration {
         Duration::from_nanos(self.0.max())
