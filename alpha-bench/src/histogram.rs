@@ -96,14 +96,20 @@ impl Histogram {
 
     /// The longest latency; zero when empty.
     pub fn max(&self) -> Duration {
-        Duration::from_nanos(self.0.max())
+        // The first bucket is the only one whose upper edge says more than was seen.
+        let max = self.0.max();
+        Duration::from_nanos(if self.0.lowest_equivalent(max) == 0 {
+            0
+        } else {
+            max
+        })
     }
 
     /// The latency that the share `quantile` (0 to 1) of all latencies does not exceed; zero when empty.
     pub fn quantile(&self, quantile: f64) -> Duration {
         // The middle of the bucket, not its upper edge, halves the error and takes away its sign.
         let nanos = self.0.value_at_quantile(quantile);
-        Duration::from_nanos(self.0.median_equivalent(nanos).min(self.0.max()))
+        Duration::from_nanos(self.0.median_equivalent(nanos)).min(self.max())
     }
 
     /// The latency of the given rank, counted from one.
