@@ -1,4 +1,6 @@
 //! Puts a closed load on a URL: `http1 URL CONNECTIONS SECONDS`, or an open one: `http1 URL RATE/s SECONDS [SPIN_US]`.
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::time::Duration;
 
 use alpha_bench::targets::{Http1, transport::Tcp};

@@ -82,7 +82,7 @@ impl Histogram {
 
     /// The arithmetic mean; zero when empty.
     pub fn mean(&self) -> Duration {
-        Duration::from_nanos(self.0.mean().round() as u64)
+        Duration::from_nanos(self.0.mean().round() as u64).min(self.max())
     }
 
     /// The standard error of the mean in seconds, for independent latencies; zero when empty.

@@ -133,6 +133,14 @@ impl Unit {
         })
     }
 
+    /// Shows a number of this unit so that it reads back as exactly the same number.
+    pub(crate) fn show_exactly(self, value: f64) -> String {
+        match self {
+            Self::Duration => format!("{:#}", jiff::SignedDuration::from_secs_f64(value)).replace(' ', ""),
+            unit => unit.show(value),
+        }
+    }
+
     /// Shows a number of this unit as a person writes it.
     pub fn show(self, value: f64) -> String {
         match self {

@@ -88,7 +88,7 @@ pub struct Window {
 }
 
 impl Window {
-    fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         self.requests += other.requests;
         self.failures += other.failures;
         self.lag_p99_seconds = self.lag_p99_seconds.max(other.lag_p99_seconds);

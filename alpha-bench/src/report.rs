@@ -367,7 +367,7 @@ impl BenchReport {
     }
 
     /// Fills in what follows from the counts: intervals, findings, thresholds and the verdict.
-    fn conclude(&mut self, config: &Config) {
+    pub(crate) fn conclude(&mut self, config: &Config) {
         let response = self.histograms.response.to_histogram(Precision::Full);
         self.percentiles = PERCENTILES
             .iter()

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 ///
 /// An implementation keeps to three rules. What can be prepared is prepared before the run. Dropping a future abandons
 /// the request and must leave nothing behind. No answer may make it allocate without bound; the engine bounds the time.
-pub trait Target: Clone + Debug + Send + 'static {
+pub trait Target: Clone + Debug + Send + Sync + 'static {
     /// A connection to it.
     type Connection: Connection;
 

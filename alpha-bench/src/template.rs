@@ -129,7 +129,10 @@ impl Template {
         let mut rest = source;
         while let Some((before, after)) = rest.split_once("${") {
             let (hole, after) = after.split_once('}').ok_or_else(|| {
-                Error::invalid(text!("a template is never closed in `{template}`", template = source))
+                Error::invalid(text!(
+                    "a template is never closed in `{template}`",
+                    template = source
+                ))
             })?;
             template.push_fixed(before.as_bytes());
             template.push_hole(hole, inputs)?;

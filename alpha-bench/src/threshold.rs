@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result};
-use crate::metric::{Metric, Unit};
+use crate::metric::Metric;
 use crate::text;
 
 /// A bar that a run must keep, written as `p95 < 200ms`, `errors < 1%`, `rate >= 99%` or `throughput > 500/s`.
@@ -136,13 +136,7 @@ impl FromStr for Threshold {
 
 impl fmt::Display for Threshold {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let limit = match self.metric.unit() {
-            // Written so that it reads back as exactly the same limit.
-            Unit::Duration => {
-                format!("{:#}", jiff::SignedDuration::from_secs_f64(self.limit)).replace(' ', "")
-            }
-            unit => unit.show(self.limit),
-        };
+        let limit = self.metric.unit().show_exactly(self.limit);
         write!(formatter, "{} {} {limit}", self.metric, self.relation.as_str())
     }
 }

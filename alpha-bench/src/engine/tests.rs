@@ -1,3 +1,5 @@
+#![expect(clippy::future_not_send, reason = "tests run on one thread")]
+
 use super::*;
 use crate::failure::FailureClass;
 use crate::report::Finding;

@@ -5,6 +5,11 @@
 //! is idle. There is no queue: arrivals that could not be handed out stay in the schedule, from which a lane that
 //! becomes free takes the next one itself, with its intended start. So a backlog of any length costs no memory.
 
+#![expect(
+    clippy::future_not_send,
+    reason = "everything here stays on the core it was started on"
+)]
+
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::iter::Peekable;
