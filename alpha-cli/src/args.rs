@@ -6,6 +6,12 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::language::Language;
 
+mod bench;
+
+pub use bench::{
+    BenchCommand, CompareArgs, FindMaxArgs, LoadArgs, ModelArg, ReportArgs, ReportFormat, RunArgs, TargetArgs,
+};
+
 /// Operates a Substrate network and the web services around it.
 #[derive(Clone, Debug, Parser)]
 #[command(
@@ -75,6 +81,9 @@ pub enum Command {
     /// Validate, explain or print the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Put an honest load on a service and judge its latency
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// Print the completion script of a shell
     Completions(CompletionsArgs),
     /// Print the manual pages

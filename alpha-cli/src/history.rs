@@ -35,7 +35,7 @@ pub(crate) async fn open(config: &HistoryConfig, resources: &Resources) -> Resul
 }
 
 /// `/var/lib` for root, else `$XDG_STATE_HOME` or `~/.local/state` (XDG Base Directory Specification).
-fn state_folder() -> PathBuf {
+pub(crate) fn state_folder() -> PathBuf {
     let from_environment = |name| {
         std::env::var_os(name)
             .map(PathBuf::from)
