@@ -348,7 +348,7 @@ impl CheckConfig {
         };
         let rules = probe
             .as_ref()
-            .and_then(|probe| match Rules::compile(self, probe.kind()) {
+            .and_then(|probe| match Rules::shared(self, probe.kind(), resources) {
                 Ok(rules) => Some(rules),
                 Err(mut wrong) => {
                     problems.append(&mut wrong);
@@ -360,7 +360,7 @@ impl CheckConfig {
                 id,
                 every,
                 timeout,
-                rules: Arc::new(rules),
+                rules,
                 parents: self.depends_on.clone(),
                 runbook: self
                     .runbook

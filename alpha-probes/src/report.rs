@@ -67,7 +67,9 @@ pub struct CheckReport {
 impl CheckReport {
     /// The report of one result; who explains it is known only when the others are.
     pub(crate) fn new(check: &Check, asked: Asked, judgement: Judgement) -> Self {
-        let observation = asked.outcome.unwrap_or_default();
+        let mut observation = asked.outcome.unwrap_or_default();
+        // A report is kept until the next one, of thousands of checks.
+        observation.measurements.shrink_to_fit();
         Self {
             name: check.id.clone(),
             kind: check.probe.kind().name,

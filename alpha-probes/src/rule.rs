@@ -1,6 +1,8 @@
 //! Rules: conditions with a level, how long they must apply, and when they stop applying.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -11,6 +13,7 @@ use crate::config::Period;
 use crate::error::{Error, ErrorKind, Result};
 use crate::observation::Observation;
 use crate::probe::{Level, ProbeKind};
+use crate::resources::Resources;
 use crate::text;
 use crate::text::{Argument, Text};
 
@@ -156,6 +159,10 @@ fn spoken(fact: &Value) -> Option<String> {
     }
 }
 
+/// The rules that some check has, by what its configuration says.
+#[derive(Debug, Default)]
+struct KnownRules(Mutex<HashMap<String, Weak<Rules>>>);
+
 impl Rules {
     /// The default rules of a kind of probe.
     ///
@@ -269,6 +276,38 @@ impl Rules {
         self.raised.push(parsed(level, condition)?);
         self.sort();
         Ok(self)
+    }
+
+    /// The rules of a check as [`compile`](Self::compile) makes them, once for all checks that say the same: compiled
+    /// conditions are a good part of what a check weighs, and thousands of checks often share a handful of rules.
+    ///
+    /// # Errors
+    /// As [`compile`](Self::compile).
+    pub(crate) fn shared(
+        config: &CheckConfig,
+        kind: &'static ProbeKind,
+        resources: &Resources,
+    ) -> Result<Arc<Self>, Vec<Problem>> {
+        let said = (
+            &config.conditions,
+            &config.warn,
+            &config.crit,
+            &config.sustained,
+            &config.clear,
+            config.defaults,
+        );
+        let key = format!("{} {said:?}", kind.name);
+        let known = resources.shared::<KnownRules>();
+        let mut known = known.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(rules) = known.get(&key).and_then(Weak::upgrade) {
+            return Ok(rules);
+        }
+        let rules = Arc::new(Self::compile(config, kind)?);
+        if known.len() == known.capacity() {
+            known.retain(|_, rules| rules.strong_count() > 0);
+        }
+        known.insert(key, Arc::downgrade(&rules));
+        Ok(rules)
     }
 
     /// Worst first, otherwise as they were declared.

@@ -181,6 +181,7 @@ impl Table {
         let dependencies = Dependencies::new(&checks)?;
         let mut before: Vec<Option<Entry>> =
             std::mem::take(&mut self.entries).into_iter().map(Some).collect();
+        self.entries.reserve_exact(checks.len());
         let mut kept = Vec::with_capacity(checks.len());
         let mut positions = HashMap::with_capacity(checks.len());
         for (position, check) in checks.into_iter().enumerate() {
