@@ -522,10 +522,8 @@ fn weigh(voices: Vec<Voice<'_>>) -> Verdict<'_> {
             }
             // One comparison tells enough of what is well: the chief measurement beside the limit it would meet first,
             // which is the last one, since rules come worst first.
-            (Status::Ok, Voice::Content(finding)) => {
-                if content.is_none() || finding.is_chief() {
-                    content = Some(finding);
-                }
+            (Status::Ok, Voice::Content(finding)) if content.is_none() || finding.is_chief() => {
+                content = Some(finding);
             }
             _ => {}
         }
@@ -687,7 +685,7 @@ mod tests {
         ok: used is 95 %, limit > 90 % (counts after 20s)
         ok: used is 96 %, limit > 90 % (for 10s; counts after 20s)
         critical: used is 97 %, limit > 90 % (for 20s)
-        ok: used is 50 %, limit > 80 %
+        ok: used is 50 %, limit > 90 %
         ok: used is 98 %, limit > 90 % (counts after 20s)
         ");
     }
@@ -698,10 +696,10 @@ mod tests {
         let results = [used(0.95), used(0.5), used(0.96), used(0.5), used(0.5)];
         insta::assert_snapshot!(row(&rules, results), @r"
         ok: used is 95 %, limit > 90 % (1 of the last 3 times; counts from 2)
-        ok: used is 50 %, limit > 80 %
+        ok: used is 50 %, limit > 90 %
         critical: used is 96 %, limit > 90 % (2 of the last 3 times)
-        ok: used is 50 %, limit > 80 %
-        ok: used is 50 %, limit > 80 %
+        ok: used is 50 %, limit > 90 %
+        ok: used is 50 %, limit > 90 %
         ");
     }
 
