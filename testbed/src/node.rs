@@ -240,7 +240,7 @@ RELAY_LONGEST_CHAIN=1 setsid nohup "$@" >> "$log" 2>&1 < /dev/null & echo $! > "
             .status()
             .expect("bash starts");
         assert!(status.success(), "could not start {self} again");
-        for _ in 0..600 {
+        for _ in 0..1800 {
             if std::net::TcpStream::connect(("127.0.0.1", self.port())).is_ok() {
                 return;
             }
@@ -338,7 +338,7 @@ impl DevNode {
     pub fn start_beside(&self) -> Result<Self, Missing> {
         let world = World::new()?;
         let mut second = Self::start_at(world, self.port());
-        for _ in 0..300 {
+        for _ in 0..1200 {
             let log = second.log();
             let address = log.split_once("Running JSON-RPC server: addr=");
             if let Some((address, _)) = address.and_then(|(_, rest)| rest.split_once(',')) {

@@ -483,7 +483,7 @@ impl Script {
         let apis: Vec<String> = self
             .apis
             .iter()
-            .map(|api| format!(r#"["{}",1]"#, crate::probes::substrate::node::api_id(api)))
+            .map(|api| format!(r#"["{}",1]"#, crate::probes::substrate::look::api_id(api)))
             .collect();
         format!(
             r#"{{"specName":"paseo","implName":"paseo-testnet","authoringVersion":0,"specVersion":{},"implVersion":0,"apis":[{}],"transactionVersion":25,"systemVersion":0,"stateVersion":0}}"#,

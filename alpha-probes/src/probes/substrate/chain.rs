@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
-use super::node::{self, Look, Node, Silence};
+use super::look::{Look, Silence};
+use super::node::{self, Node};
 use super::peers::highest_peer;
 use super::{answer_by, given_up};
 use crate::check::ProbeConfig;

@@ -12,7 +12,8 @@ use serde_json::Value;
 use url::Url;
 
 use super::account::Account;
-use super::node::{self, Look, Node};
+use super::look::Look;
+use super::node::{self, Node};
 use super::rounds::{Quorum, stuck};
 use super::session::Session;
 use super::{named_accounts, within};

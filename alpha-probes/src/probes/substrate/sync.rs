@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use url::Url;
 
-use super::node::{self, Look, Node};
+use super::look::Look;
+use super::node::{self, Node};
 use super::peers::highest_peer;
 use super::within;
 use crate::check::ProbeConfig;
