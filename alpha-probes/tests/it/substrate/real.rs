@@ -162,6 +162,8 @@ async fn a_development_node_is_seen_to_rise_hang_die_and_to_have_a_twin() {
     assert_status(&judge(chain, &resources).await, Status::Ok);
 
     node.kill();
+    // What it said before serves whoever asks within the same second.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     let report = judge(SubstrateConfig::Node(itself), &resources).await;
     assert_status(&report, Status::Critical);
     assert!(
