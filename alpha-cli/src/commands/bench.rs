@@ -133,25 +133,52 @@ impl Shell<'_> {
                 .collect();
         }
         let urls = (web_address(&args.baseline), web_address(&args.candidate));
-        let (baselines, candidate) = match urls {
+        let (baselines, candidates) = match urls {
             (Some(baseline), Some(candidate)) => {
                 let (baseline, candidate) = self.run_both(args, &baseline, &candidate, terminal).await?;
-                (vec![baseline], candidate)
+                (vec![baseline], vec![candidate])
             }
             (None, None) => {
-                let candidate = read_report(Path::new(&args.candidate), self)?;
-                (baselines::read(&args.baseline, self)?, candidate)
+                let candidates = read_reports(Path::new(&args.candidate), self)?;
+                (baselines::read(&args.baseline, self)?, candidates)
             }
             _ => return Err(text!("compare two URLs, or a baseline and a result file").into()),
         };
-        let comparison = compare(&baselines, &candidate, &rules, 0);
-        let shown = if self.global.json {
-            to_json(&comparison)
+        // A scenario has several loads, each of which is compared with the earlier runs of the same one.
+        let comparisons: Vec<_> = candidates
+            .iter()
+            .map(|candidate| {
+                let same: Vec<_> = baselines
+                    .iter()
+                    .filter(|baseline| baseline.name == candidate.name)
+                    .cloned()
+                    .collect();
+                let baselines = if same.is_empty() { &baselines } else { &same };
+                (candidate.name.clone(), compare(baselines, candidate, &rules, 0))
+            })
+            .collect();
+        if self.global.json {
+            let all: Vec<_> = comparisons.iter().map(|(_, comparison)| comparison).collect();
+            terminal.print(&match all.as_slice() {
+                [comparison] => to_json(comparison),
+                several => to_json(&BTreeMap::from([("comparisons", several)])),
+            });
         } else {
-            render_comparison(&comparison, &self.language)
-        };
-        terminal.print(&shown);
-        Ok(exit_of_comparison(&comparison))
+            for (name, comparison) in &comparisons {
+                if let (Some(name), true) = (name, comparisons.len() > 1) {
+                    terminal.print(&format!("{name}: "));
+                }
+                terminal.print(&render_comparison(comparison, &self.language));
+            }
+        }
+        let exits: Vec<_> = comparisons
+            .iter()
+            .map(|(_, comparison)| exit_of_comparison(comparison))
+            .collect();
+        let worst = [Exit::FINDING, Exit::SATURATED, Exit::UNDECIDED]
+            .into_iter()
+            .find(|exit| exits.contains(exit));
+        Ok(worst.unwrap_or(Exit::SUCCESS))
     }
 
     async fn run_both(
@@ -626,18 +653,6 @@ fn read_reports(file: &Path, shell: &Shell<'_>) -> Result<Vec<BenchReport>, Fail
     match several {
         Some(serde_json::Value::Array(runs)) => runs.iter().map(|run| read(&run.to_string())).collect(),
         _ => Ok(vec![read(&json)?]),
-    }
-}
-
-fn read_report(file: &Path, shell: &Shell<'_>) -> Result<BenchReport, Failure> {
-    let mut reports = read_reports(file, shell)?;
-    match (reports.pop(), reports.is_empty()) {
-        (Some(report), true) => Ok(report),
-        _ => Err(text!(
-            "{file} holds several results; compare one at a time",
-            file = file.display().to_string()
-        )
-        .into()),
     }
 }
 

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use alpha_bench::BenchReport;
 use alpha_probes::text;
 
-use super::{Failure, Shell, read_report, write_whole};
+use super::{Failure, Shell, read_reports, write_whole};
 use crate::history::state_folder;
 
-/// How many runs a baseline keeps: enough to know how much they differ, few enough to forget last year.
+/// How many runs of each load a baseline keeps: enough to know how much they differ, few enough to forget last year.
 const KEPT: usize = 20;
 
 fn folder(name: &str) -> PathBuf {
@@ -32,7 +32,12 @@ pub(super) fn keep(name: &str, report: &BenchReport) -> Result<(), Failure> {
         &folder.join(format!("{part}@{}.json", report.started_at)),
         &report.to_json(),
     )?;
-    for old in files(&folder).into_iter().rev().skip(KEPT) {
+    let mut runs = files(&folder);
+    runs.retain(|file| {
+        file.file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with(&format!("{part}@")))
+    });
+    for old in runs.into_iter().rev().skip(KEPT) {
         let _ = std::fs::remove_file(old);
     }
     Ok(())
@@ -41,7 +46,7 @@ pub(super) fn keep(name: &str, report: &BenchReport) -> Result<(), Failure> {
 /// The runs of a baseline by name, or the one in a file.
 pub(super) fn read(name: &str, shell: &Shell<'_>) -> Result<Vec<BenchReport>, Failure> {
     if Path::new(name).is_file() {
-        return Ok(vec![read_report(Path::new(name), shell)?]);
+        return read_reports(Path::new(name), shell);
     }
     let files = files(&folder(name));
     if files.is_empty() {
@@ -51,7 +56,11 @@ pub(super) fn read(name: &str, shell: &Shell<'_>) -> Result<Vec<BenchReport>, Fa
         )
         .into());
     }
-    files.iter().map(|file| read_report(file, shell)).collect()
+    let mut reports = Vec::new();
+    for file in files {
+        reports.extend(read_reports(&file, shell)?);
+    }
+    Ok(reports)
 }
 
 /// The files of a baseline, oldest first.
