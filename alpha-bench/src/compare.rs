@@ -12,7 +12,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::Config;
+use crate::config::{Config, SaturationLimits};
 use crate::histogram::{Buckets, Precision};
 use crate::metric::Metric;
 use crate::recorder::Window;
@@ -21,7 +21,6 @@ use crate::rule::{Rule, RuleLimit};
 use crate::statistics::{normal_quantile, student_quantile};
 use crate::text;
 use crate::text::Text;
-use crate::threshold::Verdict;
 
 /// How many baselines are needed when the sides did not run interleaved.
 pub const BASELINES: usize = 5;
@@ -170,9 +169,7 @@ pub fn compare(baselines: &[BenchReport], candidate: &BenchReport, rules: &[Rule
             let baseline = mean(baselines.iter().map(|report| metric_of(report, rule.metric)));
             let measured = match (&rule.limit, &obstacle) {
                 // A limit of the candidate alone needs no baseline, only a candidate that was measured.
-                (RuleLimit::Value(..), _) if candidate.verdict == Verdict::GeneratorSaturated => {
-                    Err(Incomparable::GeneratorSaturated)
-                }
+                (RuleLimit::Value(..), _) if is_saturated(candidate) => Err(Incomparable::GeneratorSaturated),
                 (RuleLimit::Value(..), _) => Ok(absolute(candidate, rule.metric)),
                 (RuleLimit::Ratio(_), Some(obstacle)) => Err(obstacle.clone()),
                 (RuleLimit::Ratio(_), None) if paired => {
@@ -240,7 +237,7 @@ fn obstacle(baselines: &[BenchReport], candidate: &BenchReport, paired: bool) ->
     if all().any(|report| report.schema_version != SCHEMA_VERSION) {
         return Some(Incomparable::DifferentSchema);
     }
-    if all().any(|report| report.verdict == Verdict::GeneratorSaturated) {
+    if all().any(is_saturated) {
         return Some(Incomparable::GeneratorSaturated);
     }
     if baselines.iter().any(|report| report.model != candidate.model) {
@@ -252,6 +249,12 @@ fn obstacle(baselines: &[BenchReport], candidate: &BenchReport, paired: bool) ->
     (!paired && baselines.len() < BASELINES).then_some(Incomparable::TooFewBaselines {
         have: baselines.len(),
     })
+}
+
+/// Whether a side says more about the generator than about the target. A target so slow that the load could not be put
+/// on it is not such a side: that is exactly what a comparison has to find.
+fn is_saturated(report: &BenchReport) -> bool {
+    report.is_limited_by_generator(SaturationLimits::default().busy_ratio)
 }
 
 fn metric_of(report: &BenchReport, metric: Metric) -> f64 {

@@ -73,7 +73,8 @@ pub struct SaturationLimits {
     pub lag_share: f64,
     /// The share of intended requests that must have been sent; 0.99 by default.
     pub sent_ratio: f64,
-    /// How busy the generator must have been to be the reason for requests not sent; 0.85 of its time by default.
+    /// How busy the generator must have been to be the reason for requests not sent; 0.85 of its time by default. Below
+    /// it the target is, whose broken thresholds then come first.
     pub busy_ratio: f64,
 }
 

@@ -5,6 +5,7 @@ use std::future::Future;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::SaturationLimits;
 use crate::error::{Error, Result};
 use crate::report::BenchReport;
 use crate::text;
@@ -115,8 +116,14 @@ impl FindMax {
             }
             match report.verdict {
                 Verdict::Pass => kept = Some(rate),
-                Verdict::Breach | Verdict::Undecided => broken = Some((rate, Limit::Target)),
-                Verdict::GeneratorSaturated => broken = Some((rate, Limit::Generator)),
+                Verdict::GeneratorSaturated
+                    if report.is_limited_by_generator(SaturationLimits::default().busy_ratio) =>
+                {
+                    broken = Some((rate, Limit::Generator));
+                }
+                Verdict::Breach | Verdict::Undecided | Verdict::GeneratorSaturated => {
+                    broken = Some((rate, Limit::Target));
+                }
             }
         }
         Ok(Maximum {

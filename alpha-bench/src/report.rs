@@ -379,17 +379,28 @@ impl BenchReport {
             .iter()
             .map(|threshold| self.judge(&response, *threshold))
             .collect();
-        let saturated = self.findings.iter().any(Finding::is_saturation);
         let any = |verdict| self.thresholds.iter().any(|outcome| outcome.verdict == verdict);
-        self.verdict = if saturated {
+        self.verdict = if self.is_limited_by_generator(config.saturation.busy_ratio) {
             Verdict::GeneratorSaturated
         } else if self.errors.total() == self.requests || any(Verdict::Breach) {
             Verdict::Breach
+        } else if self.findings.iter().any(Finding::is_saturation) {
+            // The target was too slow for the load, yet broke no threshold: what was measured is a smaller load than the
+            // one that was asked for, which nobody may take for a pass.
+            Verdict::GeneratorSaturated
         } else if any(Verdict::Undecided) {
             Verdict::Undecided
         } else {
             Verdict::Pass
         };
+    }
+
+    /// Whether the generator itself was the limit, rather than a target that kept all its connections busy.
+    pub(crate) fn is_limited_by_generator(&self, busy_limit: f64) -> bool {
+        self.findings.iter().any(|finding| match finding {
+            Finding::RateNotReached { busy_ratio, .. } => *busy_ratio >= busy_limit,
+            other => other.is_saturation(),
+        })
     }
 
     fn findings(&self, config: &Config) -> Vec<Finding> {
@@ -409,7 +420,7 @@ impl BenchReport {
             if lag > limits.lag_p99.as_secs_f64() && lag > limits.lag_share * self.latency_seconds.p99 {
                 findings.push(Finding::LagTooLong { p99_seconds: lag });
             }
-            if self.sent_ratio < limits.sent_ratio && self.busy_ratio >= limits.busy_ratio {
+            if self.sent_ratio < limits.sent_ratio {
                 findings.push(Finding::RateNotReached {
                     offered_per_second: self.offered_per_second,
                     sent_ratio: self.sent_ratio,

@@ -103,6 +103,11 @@ async fn waiting_for_a_bounded_connection_is_latency_and_not_lag() {
     assert_within(report.service_seconds.p99, 0.020, 0.001);
     assert_eq!(report.lag_seconds.max, 0.0);
     assert_eq!(report.connections, 1);
+    assert_eq!(
+        report.verdict,
+        Verdict::GeneratorSaturated,
+        "half of the load is not the load that was asked for"
+    );
     assert!(
         report
             .findings
