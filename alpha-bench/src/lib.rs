@@ -38,6 +38,15 @@
 //! It runs no browser and no script, follows no redirect, keeps no cookies and asks no resolver during a run. It reads
 //! neither files nor the environment: what templates are filled with is handed in as [`Inputs`].
 
+#![cfg_attr(
+    not(all(feature = "http1", feature = "http2", feature = "websocket", feature = "tls")),
+    allow(
+        dead_code,
+        unused_variables,
+        reason = "each protocol uses its own part of what a request is made of"
+    )
+)]
+
 mod clock;
 pub mod compare;
 pub mod config;

@@ -1,6 +1,6 @@
 //! What happened, counted in fixed memory.
 //!
-//! Each worker owns a [`Recorder`]. Its latencies are kept once for the whole run and once for the present second; a
+//! Each worker owns a recorder. Its latencies are kept once for the whole run and once for the present second; a
 //! second that is over is handed on as a small [`Window`]. Windows of all workers meet in a [`Series`], which halves its
 //! resolution when it is full, so that a run of a week needs no more memory than one of twenty minutes.
 
