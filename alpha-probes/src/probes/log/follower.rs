@@ -232,9 +232,17 @@ impl Follower {
             let first: Vec<Vec<u8>> = files.iter().map(|file| file.first_bytes()).collect();
             for (place, found) in places.iter().zip(&mut found).filter(|(_, found)| found.is_none()) {
                 let is_same = |file: &Sibling| file.device == place.device && file.inode == place.inode;
+                let is_known = |file: &Sibling, first: &[u8]| {
+                    let mut all = places.iter().chain(&self.finished);
+                    all.any(|place| file.continues(place, first))
+                };
                 let holds = |index: &usize| {
-                    let file = files[*index];
-                    is_same(file) && place.offset == 0 || file.continues(place, &first[*index])
+                    let (file, first) = (files[*index], &first[*index]);
+                    match place.offset {
+                        // Its number alone is no proof: it may belong to another file by now.
+                        0 => is_same(file) && !file.is_gzip() && !is_known(file, first),
+                        _ => file.continues(place, first),
+                    }
                 };
                 let mut candidates: Vec<usize> = (0..files.len()).filter(holds).collect();
                 // The file itself rather than a copy, and a plain copy rather than a compressed one.
@@ -250,8 +258,10 @@ impl Follower {
             match found {
                 Some(generation) => self.generations.push_back(generation),
                 None => {
-                    // The last may have been written on, and so may one that was not read to its end.
-                    round.gaps += u64::from(index + 1 == newest || place.offset < place.size);
+                    // The last may have been written on. One of which nothing was read, because there was nothing,
+                    // is found as any other file that came since.
+                    let is_last = index + 1 == newest && place.offset > 0;
+                    round.gaps += u64::from(is_last || place.offset < place.size);
                     self.finished.push_back(place);
                 }
             }

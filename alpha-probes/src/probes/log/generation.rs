@@ -146,7 +146,8 @@ impl Sibling {
         let place = Place {
             device: self.device,
             inode: self.inode,
-            size: self.size,
+            // How long a compressed file is in truth shows only when it is read.
+            size: if self.is_gzip() { 0 } else { self.size },
             ..Place::default()
         };
         let content = if self.is_gzip() {
@@ -257,18 +258,13 @@ impl Generation {
         let Content::Plain(own) = &self.content else {
             return false;
         };
-        if self.place.offset > 0 || self.is_written() {
+        if self.place.offset > 0 {
             return false;
         }
         // Nothing was read of it yet, so that only its first bytes can tell.
         let mut bytes = [0; MARK];
         let length = read_at(own, &mut bytes, 0).unwrap_or(0);
         length > 0 && first.get(..length) == Some(&bytes[..length])
-    }
-
-    /// Whether it is the file that is the log at present.
-    fn is_written(&self) -> bool {
-        self.place.left_at.is_none()
     }
 
     pub(super) fn is_static(&self) -> bool {

@@ -74,6 +74,17 @@ impl<T: Default + Send + 'static> Tail<T> {
         }
     }
 
+    /// Whether anything was told yet, here or by a process that left its place.
+    pub(crate) fn has_looked(&self) -> bool {
+        let is_kept = self.position_file.as_deref().is_some_and(Path::exists);
+        // Whoever holds the state is looking at this moment; nobody may wait for a disk here.
+        is_kept
+            || self
+                .state
+                .try_lock()
+                .map_or(true, |state| state.told_at.is_some())
+    }
+
     /// Reads what came, about `limit` bytes at most, adding each line by `add`.
     ///
     /// What was read but not told, because the caller gave up, is told the next time.
