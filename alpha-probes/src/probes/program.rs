@@ -39,6 +39,10 @@ pub(crate) struct Program<'a> {
 
 /// What a program said.
 #[derive(Debug)]
+#[cfg_attr(
+    not(feature = "command"),
+    allow(dead_code, reason = "other probes ask for less than the probe of commands")
+)]
 pub(crate) struct Answer {
     /// How it ended.
     pub(crate) status: ExitStatus,

@@ -148,7 +148,7 @@ mod tests {
         let lines = (1..=100).map(|index| {
             let status = match index {
                 ..=3 => 502,
-                ..=10 => 404,
+                4..=10 => 404,
                 _ => 200,
             };
             format!("/ {status} {:.3}", f64::from(index) / 1000.0)

@@ -75,6 +75,7 @@ impl<T: Default + Send + 'static> Tail<T> {
     }
 
     /// Whether anything was told yet, here or by a process that left its place.
+    #[cfg(feature = "access-log")]
     pub(crate) fn has_looked(&self) -> bool {
         let is_kept = self.position_file.as_deref().is_some_and(Path::exists);
         // Whoever holds the state is looking at this moment; nobody may wait for a disk here.
