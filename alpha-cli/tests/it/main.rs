@@ -4,5 +4,6 @@
 mod check;
 mod command;
 mod independence;
+mod planted_faults;
 mod reference;
 mod translations;
