@@ -1,8 +1,8 @@
 //! Substrate nodes.
 
 use alpha_probes::probes::substrate::{
-    self, ChainConfig, Discovered, FinalityConfig, NodeConfig, PeersConfig, PoolConfig, RuntimeConfig, SlotClockConfig,
-    SyncConfig, ValidatorConfig,
+    self, ChainConfig, Discovered, FinalityConfig, NodeConfig, PeersConfig, PoolConfig, RuntimeConfig,
+    SlotClockConfig, SyncConfig, ValidatorConfig,
 };
 use alpha_probes::probes::{ClockConfig, SubstrateConfig};
 use alpha_probes::{CheckConfig, CheckId, text};
@@ -51,15 +51,27 @@ async fn checks(port: u16, node: &Discovered) -> Vec<CheckConfig> {
     peers.solo = node.peers == 0 && node.is_signer != Some(true);
     checks.push(about("peers", SubstrateConfig::Peers(peers)));
     if node.is_signer == Some(true) {
-        checks.push(about("finality", SubstrateConfig::Finality(FinalityConfig::new(url()))));
-        checks.push(about("validators", SubstrateConfig::Validator(ValidatorConfig::new(url()))));
-        checks.push(about("slots", SubstrateConfig::Clock(SlotClockConfig::new(url()))));
+        checks.push(about(
+            "finality",
+            SubstrateConfig::Finality(FinalityConfig::new(url())),
+        ));
+        checks.push(about(
+            "validators",
+            SubstrateConfig::Validator(ValidatorConfig::new(url())),
+        ));
+        checks.push(about(
+            "slots",
+            SubstrateConfig::Clock(SlotClockConfig::new(url())),
+        ));
         let mut clock = check("host/clock".to_owned());
         clock.clock = Some(ClockConfig::default());
         checks.push(clock);
     }
     if let Some(metrics) = metrics().await {
-        checks.push(about("transactions", SubstrateConfig::Pool(PoolConfig::new(url(), metrics))));
+        checks.push(about(
+            "transactions",
+            SubstrateConfig::Pool(PoolConfig::new(url(), metrics)),
+        ));
     }
     checks
 }

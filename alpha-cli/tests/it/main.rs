@@ -3,6 +3,7 @@
 
 mod check;
 mod command;
+mod examples;
 mod independence;
 mod planted_faults;
 mod reference;
