@@ -137,7 +137,7 @@ fn the_exit_code_tells_what_was_found() {
         0
     );
     assert_eq!(
-        found("file.path = \"/etc/hostname\"\ndefaults = false\ncrit = \"[no_such_thing] > 1\"").0,
+        found("container = { name = \"x\", host = \"unix:///no/such.sock\" }").0,
         3
     );
 }
