@@ -290,6 +290,12 @@ pub fn declared_name(kind: &str, metric: &Metric) -> String {
     }
     if is_counter {
         name.push_str("_total");
+    } else if ["_count", "_sum", "_bucket"]
+        .iter()
+        .any(|reserved| name.ends_with(reserved))
+    {
+        // Prometheus keeps these endings for the parts of histograms and summaries.
+        name.push_str("_value");
     }
     name
 }

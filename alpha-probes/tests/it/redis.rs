@@ -154,8 +154,15 @@ async fn a_server_that_is_full_is_a_finding() {
     let occupant = std::net::TcpStream::connect(("127.0.0.1", redis.port())).unwrap();
     // The server must have seen it.
     while !redis.cli(&["PING"]).contains("max number of clients") {}
-    let observation = observe(&config(&redis)).await.unwrap();
-    let why = failure(&observation);
+    // The server closes at once, and a reset may overtake its reason; that it does not answer is a finding either way.
+    let mut why = String::new();
+    for _ in 0..50 {
+        let observation = observe(&config(&redis)).await.unwrap();
+        why = failure(&observation);
+        if why.ends_with("has too many clients and lets nobody in") {
+            break;
+        }
+    }
     assert!(why.ends_with("has too many clients and lets nobody in"), "{why}");
     drop(occupant);
 }

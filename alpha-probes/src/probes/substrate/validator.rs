@@ -280,17 +280,36 @@ impl ValidatorProbe {
             .with("watched", standings.len() as f64, Unit::Count)
             .with("rounds_judged", memory.rounds.judged() as f64, Unit::Count);
         drop(memory);
-        tell(&mut observation, "silent", &standings, Standing::is_silent);
-        tell(&mut observation, "suspect", &standings, Standing::is_suspect);
-        tell(&mut observation, "disabled", &standings, |validator| {
-            validator.is_disabled
-        });
-        tell(&mut observation, "inactive", &standings, |validator| {
-            !validator.is_active
-        });
-        tell(&mut observation, "leaving", &standings, |validator| {
-            validator.is_active && !validator.is_queued
-        });
+        tell(
+            &mut observation,
+            ("silent", "silent_validators"),
+            &standings,
+            Standing::is_silent,
+        );
+        tell(
+            &mut observation,
+            ("suspect", "suspect_validators"),
+            &standings,
+            Standing::is_suspect,
+        );
+        tell(
+            &mut observation,
+            ("disabled", "disabled_validators"),
+            &standings,
+            |validator| validator.is_disabled,
+        );
+        tell(
+            &mut observation,
+            ("inactive", "inactive_validators"),
+            &standings,
+            |validator| !validator.is_active,
+        );
+        tell(
+            &mut observation,
+            ("leaving", "leaving_validators"),
+            &standings,
+            |validator| validator.is_active && !validator.is_queued,
+        );
         if standings.len() <= MAX_DETAILED {
             standings
                 .iter()
@@ -303,7 +322,7 @@ impl ValidatorProbe {
 /// Tells how many validators are in a state, and which.
 fn tell(
     observation: &mut Observation,
-    state: &'static str,
+    (state, fact): (&'static str, &'static str),
     standings: &[Standing],
     is_so: impl Fn(&Standing) -> bool,
 ) {
@@ -318,9 +337,7 @@ fn tell(
         if names.len() > MAX_NAMES {
             listed.push_str(", …");
         }
-        observation
-            .facts
-            .insert(format!("{state}_validators").into(), listed.into());
+        observation.facts.insert(fact.into(), listed.into());
     }
 }
 
