@@ -71,6 +71,7 @@ pub enum ColorChoice {
 
 /// What to do.
 #[derive(Clone, Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, and it is matched once")]
 pub enum Command {
     /// Look once and say what is wrong, worst first
     Check(CheckArgs),

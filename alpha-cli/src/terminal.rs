@@ -11,9 +11,9 @@ use crate::language::Language;
 
 /// The standard streams of a command and what it may assume of them.
 pub struct Terminal {
-    output: Box<dyn Write + Send>,
-    errors: Box<dyn Write + Send>,
-    input: Box<dyn BufRead + Send>,
+    output: Box<dyn Write + Send + Sync>,
+    errors: Box<dyn Write + Send + Sync>,
+    input: Box<dyn BufRead + Send + Sync>,
     is_interactive: bool,
     is_output_terminal: bool,
     is_coloured: bool,

@@ -114,7 +114,7 @@ impl Shell<'_> {
         }
         if let Some(name) = &args.save {
             for report in &reports {
-                baselines::keep(name, report).map_err(Failure::from)?;
+                baselines::keep(name, report)?;
             }
         }
         Ok(reports
