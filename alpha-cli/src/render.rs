@@ -8,6 +8,9 @@ use jiff::Timestamp;
 use crate::language::Language;
 use crate::terminal::Terminal;
 
+/// How a reason reads that is nothing but value and limit.
+const PLAIN_COMPARISON: &str = "{subject} is {value}, limit {limit}";
+
 /// The columns of the table that are not free text may be at most this wide.
 const NARROW: u16 = 34;
 
@@ -32,7 +35,7 @@ pub fn table(report: &SuiteReport, now: Timestamp, language: Language, terminal:
             status_word(check.status, language),
             check.name.to_string(),
             value(check),
-            check.limit.clone().unwrap_or_default(),
+            limit(check),
             since(check, now, language),
             explanation(check, language),
         ]);
@@ -149,6 +152,18 @@ fn value(check: &CheckReport) -> String {
     check.value.clone().or_else(first).unwrap_or_default()
 }
 
+/// What the value was compared with. Of what is well only a bound that it could reach is worth its place: that a yes is
+/// not a no says nothing.
+fn limit(check: &CheckReport) -> String {
+    let limit = check.limit.as_deref().unwrap_or_default();
+    let is_bound = limit.starts_with(['<', '>']);
+    if check.status == Status::Ok && !is_bound {
+        String::new()
+    } else {
+        limit.to_owned()
+    }
+}
+
 fn since(check: &CheckReport, now: Timestamp, language: Language) -> String {
     match check.since {
         Some(since) => {
@@ -166,7 +181,12 @@ fn since(check: &CheckReport, now: Timestamp, language: Language) -> String {
 fn explanation(check: &CheckReport, language: Language) -> String {
     let mut out = check.reason.translate(&language);
     if check.status == Status::Ok {
-        return out;
+        // The columns have said what a plain comparison says; what is pending has to be told.
+        return if check.reason.template() == PLAIN_COMPARISON {
+            String::new()
+        } else {
+            out
+        };
     }
     if let Some(cause) = &check.suppressed_by {
         let explained = text!("explained by {check}", check = cause.as_str());
