@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use alpha_probes::history::{History, Sample};
-use alpha_probes::suite::{Limits, Suite};
+use alpha_probes::history::Sample;
+use alpha_probes::suite::Suite;
 use alpha_probes::{CheckReport, Status, SuiteReport, text};
 
 use super::Failure;
 use super::fix;
-use super::setup::{Setup, setup};
+use super::setup::{Setup, setup, warn_of_history};
 use crate::args::{CheckArgs, Global};
 use crate::exit_code::Exit;
 use crate::history::{self, Memory};
@@ -43,13 +43,13 @@ async fn look(setup: &Setup, no_history: bool, terminal: &mut Terminal) -> Resul
     let history = if no_history {
         None
     } else {
-        open(setup, terminal).await
+        setup.history(terminal).await
     };
     let memory = match &history {
         Some(history) => match history::recall(&**history, &setup.checks, clock.now()).await {
             Ok(memory) => Some(memory),
             Err(error) => {
-                warn(&error, setup.language, terminal);
+                warn_of_history(&error, setup.language, terminal);
                 None
             }
         },
@@ -64,40 +64,20 @@ async fn look(setup: &Setup, no_history: bool, terminal: &mut Terminal) -> Resul
     if let Some(history) = &history {
         let samples: Vec<Sample> = report.checks.iter().flat_map(Sample::of).collect();
         if let Err(error) = history::keep(&**history, &samples, &suite.states(), clock.now()).await {
-            warn(&error, setup.language, terminal);
+            warn_of_history(&error, setup.language, terminal);
         }
     }
     Ok(report)
 }
 
 fn suite(setup: &Setup, memory: Option<Memory>) -> Result<Suite, Failure> {
-    let limits = Limits::default()
-        .with_total(setup.config.probes.concurrency.into())
-        .with_per_target(setup.config.probes.concurrency_per_target.into());
     let suite = Suite::new(setup.checks.clone())?
         .with_clock(Arc::clone(&setup.resources.clock))
-        .with_limits(limits);
+        .with_limits(setup.limits());
     Ok(match memory {
         Some(Memory { states, past }) => suite.with_states(states).with_past(past),
         None => suite.with_past(HashMap::new()),
     })
-}
-
-/// The history; a look is still worth having where it cannot be opened.
-async fn open(setup: &Setup, terminal: &mut Terminal) -> Option<Arc<dyn History>> {
-    match history::open(&setup.config.history, &setup.resources).await {
-        Ok(history) => Some(history),
-        Err(error) => {
-            warn(&error, setup.language, terminal);
-            None
-        }
-    }
-}
-
-fn warn(error: &alpha_probes::Error, language: Language, terminal: &mut Terminal) {
-    tracing::warn!(error = %error.to_text(), "going on without history");
-    let warning = text!("going on without history: {cause}", cause = error.to_text());
-    terminal.warning(language, &warning);
 }
 
 fn show(report: &SuiteReport, setup: &Setup, global: &Global, terminal: &mut Terminal) {

@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use alpha_probes::history::History;
+use alpha_probes::suite::Limits;
 use alpha_probes::{Check, Resources, SystemClock, text};
 
 use super::Failure;
 use crate::args::Global;
 use crate::config::{self, Config, Loaded, Mistake};
 use crate::discovery;
+use crate::history;
 use crate::language::Language;
 use crate::log;
 use crate::secrets::LocalSecrets;
@@ -23,6 +26,35 @@ pub(super) struct Setup {
     pub(super) file: Option<PathBuf>,
     /// The language that the command speaks: `--lang`, the file, the locale.
     pub(super) language: Language,
+}
+
+impl Setup {
+    /// How many probes run at once.
+    pub(super) fn limits(&self) -> Limits {
+        Limits::default()
+            .with_total(self.config.probes.concurrency.into())
+            .with_per_target(self.config.probes.concurrency_per_target.into())
+    }
+
+    /// The history; what is seen is worth having where it cannot be opened, and the user is told.
+    pub(super) async fn history(&self, terminal: &mut Terminal) -> Option<Arc<dyn History>> {
+        match history::open(&self.config.history, &self.resources).await {
+            Ok(history) => Some(history),
+            Err(error) => {
+                warn_of_history(&error, self.language, terminal);
+                None
+            }
+        }
+    }
+}
+
+/// Tells that the history cannot be used, and why.
+pub(super) fn warn_of_history(error: &alpha_probes::Error, language: Language, terminal: &mut Terminal) {
+    tracing::warn!(error = %error.to_text(), "going on without history");
+    terminal.warning(
+        language,
+        &text!("going on without history: {cause}", cause = error.to_text()),
+    );
 }
 
 /// Reads the configuration, or looks at what runs here where there is none; starts the log; keeps the checks whose

@@ -7,7 +7,6 @@ use std::time::{Duration, SystemTime};
 
 use alpha_probes::history::{self as probe_history, History, Sample};
 use alpha_probes::monitor::{Monitor, Update};
-use alpha_probes::suite::Limits;
 use alpha_probes::{Check, CheckId, CheckReport, Resources, text};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::broadcast::error::RecvError;
@@ -15,7 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
-use super::setup::{Setup, setup};
+use super::setup::{Setup, setup, warn_of_history};
 use crate::args::{Global, WatchArgs};
 use crate::config;
 use crate::exit_code::Exit;
@@ -156,23 +155,17 @@ struct Watch {
 
 impl Watch {
     async fn start(setup: Setup, names: &[String], terminal: &mut Terminal) -> Result<Self, Failure> {
-        let history = match history::open(&setup.config.history, &setup.resources).await {
-            Ok(history) => Some(history),
-            Err(error) => {
-                warn(&error, setup.language, terminal);
-                None
-            }
-        };
-        let limits = Limits::default()
-            .with_total(setup.config.probes.concurrency.into())
-            .with_per_target(setup.config.probes.concurrency_per_target.into());
+        let history = setup.history(terminal).await;
         let states = match &history {
-            Some(history) => history::states(&**history).await.unwrap_or_default(),
+            Some(history) => history::states(&**history).await.unwrap_or_else(|error| {
+                warn_of_history(&error, setup.language, terminal);
+                HashMap::new()
+            }),
             None => HashMap::new(),
         };
         let monitor = Monitor::builder(setup.checks.clone())
             .with_clock(Arc::clone(&setup.resources.clock))
-            .with_limits(limits)
+            .with_limits(setup.limits())
             .with_states(states)
             .build()?;
         if let Some(history) = &history {
@@ -210,7 +203,7 @@ impl Watch {
                 .flat_map(|report| Sample::of(&report).collect::<Vec<_>>())
                 .collect();
             if let Err(error) = history.append(&samples).await {
-                warn(&error, self.setup.language, terminal);
+                warn_of_history(&error, self.setup.language, terminal);
             }
         } else {
             self.seen.clear();
@@ -227,7 +220,7 @@ impl Watch {
             .collect();
         let now = self.setup.resources.clock.now();
         if let Err(error) = history::keep(&**history, &samples, &self.monitor.states(), now).await {
-            warn(&error, self.setup.language, terminal);
+            warn_of_history(&error, self.setup.language, terminal);
         }
     }
 
@@ -301,12 +294,4 @@ fn changed(file: &Path) -> Option<SystemTime> {
     std::fs::metadata(file)
         .and_then(|metadata| metadata.modified())
         .ok()
-}
-
-fn warn(error: &alpha_probes::Error, language: Language, terminal: &mut Terminal) {
-    tracing::warn!(error = %error.to_text(), "going on without history");
-    terminal.warning(
-        language,
-        &text!("going on without history: {cause}", cause = error.to_text()),
-    );
 }
