@@ -1,5 +1,31 @@
-//! Routes alerts of severity P0 to P3 to the person who must act, and loses none of them on the way.
-//!
-//! Not built yet: this crate holds nothing but this page. It will own alerts and their fingerprints, routes, groups,
-//! inhibition, silences, on-call schedules, escalation, incidents, a durable outbox and the inbound APIs of
-//! Alertmanager, Grafana and PagerDuty. It knows nothing of probes: the command line turns a status into an alert.
+//! Routes alerts of severity P0 to P3 to the person who must act, and loses none of them on the way. It knows nothing of
+//! probes: whoever embeds it turns what was found into an [`Alert`].
+
+mod alert;
+pub mod audit;
+mod clock;
+pub mod command;
+mod error;
+mod hash;
+pub mod incident;
+mod label;
+pub mod matcher;
+mod notification;
+pub mod notifier;
+mod secret;
+mod severity;
+pub mod silence;
+pub mod store;
+pub mod text;
+
+pub use alert::Alert;
+pub use clock::{Clock, SystemClock};
+pub use command::Command;
+pub use error::{Error, ErrorKind, Result};
+pub use label::{Fingerprint, Labels};
+pub use notification::{Event, GroupKey, IntegrationId, Lateness, Notification, NotificationId, Reason};
+pub use notifier::Notifier;
+pub use secret::{NoSecrets, SecretRef, Secrets};
+pub use severity::{Severity, SeverityConfig};
+pub use store::Store;
+pub use text::{Text, Translate};
