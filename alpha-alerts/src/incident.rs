@@ -82,15 +82,19 @@ pub struct TimelineEntry {
 pub enum Happening {
     /// It was opened.
     Opened,
-    /// An alert joined.
-    AlertFired {
-        /// Its labels.
-        labels: Labels,
+    /// Alerts joined.
+    AlertsFired {
+        /// How many.
+        count: usize,
+        /// The labels of the first few.
+        examples: Vec<Labels>,
     },
-    /// An alert was over.
-    AlertResolved {
-        /// Its labels.
-        labels: Labels,
+    /// Alerts were over.
+    AlertsResolved {
+        /// How many.
+        count: usize,
+        /// The labels of the first few.
+        examples: Vec<Labels>,
     },
     /// It got worse.
     SeverityRaised {

@@ -279,6 +279,8 @@ pub enum Suppression {
     TimeInterval(String),
     /// The receiver does not want to hear of ends.
     ResolvedNotWanted,
+    /// It was over before the group was told for the first time.
+    OverBeforeTold,
     /// The receiver has no integration.
     NoIntegration,
 }
