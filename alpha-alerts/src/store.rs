@@ -28,6 +28,9 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// What it is, for messages: `memory`, the file, or the server and database without the password.
     fn name(&self) -> &str;
 
+    /// Whether other instances may use it at the same time. Where not, a new holder of the lease takes it at once.
+    fn is_shared(&self) -> bool;
+
     /// Takes or renews the right to write records, for `lease.holder` until `lease.until`; `None` while another holder's
     /// time has not passed. A new holder gets a higher fence than every one before, and a renewal keeps its fence.
     async fn lead(&self, lease: &Lease) -> Result<Option<Fence>>;
@@ -225,8 +228,9 @@ pub struct Settlement {
     pub at: Timestamp,
     /// How.
     pub verdict: Verdict,
-    /// A notification to add in the same transaction, such as one for the fallback receiver.
-    pub follow_up: Option<Notification>,
+    /// Notifications to add in the same transaction, such as those for the fallback receiver. One whose id is in the
+    /// outbox already is not added again.
+    pub follow_ups: Vec<Notification>,
 }
 
 /// How an attempt ended.
