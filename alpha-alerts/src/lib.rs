@@ -12,6 +12,7 @@ mod label;
 pub mod matcher;
 mod notification;
 pub mod notifier;
+pub mod notifiers;
 mod period;
 mod secret;
 mod severity;
