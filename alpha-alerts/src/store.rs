@@ -247,8 +247,11 @@ pub enum Verdict {
         /// Whether the receiver surely did not take it.
         is_certain: bool,
     },
-    /// Given back untried, such as at a graceful stop; another worker may take it at once.
-    Released,
+    /// Given back untried, such as at a graceful stop or while the receiver's rate is used up. It counts as no attempt.
+    Released {
+        /// Not before.
+        not_before: Timestamp,
+    },
     /// Given up.
     DeadLettered {
         /// Why.
