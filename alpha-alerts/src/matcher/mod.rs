@@ -1,5 +1,7 @@
 //! Conditions on labels: `severity=~"P0|P1"`.
 
+mod classic;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -43,6 +45,14 @@ impl Operator {
             Self::NotMatches => "!~",
         }
     }
+
+    /// The operator that `text` starts with, and what follows it.
+    fn split(text: &str) -> Option<(Self, &str)> {
+        // The longer ones first: `=~` starts with `=`.
+        [Self::Matches, Self::NotMatches, Self::NotEqual, Self::Equal]
+            .into_iter()
+            .find_map(|operator| Some((operator, text.strip_prefix(operator.symbol())?)))
+    }
 }
 
 impl Matcher {
@@ -82,6 +92,14 @@ impl Matcher {
         })
     }
 
+    /// Reads one matcher, such as `severity=~"P0|P1"`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] where it is none, or more than one.
+    pub fn parse(text: &str) -> Result<Self> {
+        classic::parse(text)
+    }
+
     /// The label it looks at.
     pub fn name(&self) -> &str {
         &self.name
@@ -110,6 +128,14 @@ impl Matcher {
     pub fn matches(&self, labels: &Labels) -> bool {
         self.matches_value(labels.get(&self.name).unwrap_or_default())
     }
+}
+
+/// Reads matchers with commas between them, with or without braces around them: `{severity="P0", chain=~"a|b"}`.
+///
+/// # Errors
+/// [`ErrorKind::InvalidInput`] where one of them is none.
+pub fn parse_list(text: &str) -> Result<Vec<Matcher>> {
+    classic::parse_list(text)
 }
 
 impl PartialEq for Matcher {
