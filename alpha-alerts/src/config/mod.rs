@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::inhibit::Inhibitor;
+use crate::notifiers::{Language, ReceiverConfig};
 use crate::period::Period;
 use crate::route::RouteTree;
 use crate::severity::SeverityConfig;
@@ -38,6 +39,8 @@ pub use time_interval::{
 pub struct Config {
     /// The root of the tree that leads each alert to its receivers.
     pub route: RouteConfig,
+    /// Who can be told.
+    pub receivers: Vec<ReceiverConfig>,
     /// Which alerts keep which others quiet. Default: none.
     pub inhibit_rules: Vec<InhibitRuleConfig>,
     /// Named times that routes refer to. Default: none.
@@ -53,12 +56,15 @@ pub struct Config {
     pub heartbeats: Vec<HeartbeatConfig>,
     /// Where people reach this installation, for links in notifications. Default: no links.
     pub external_url: Option<Url>,
+    /// The language of notifications. Default: English.
+    pub language: Language,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             route: RouteConfig::default(),
+            receivers: Vec::new(),
             inhibit_rules: Vec::new(),
             time_intervals: Vec::new(),
             resolve_timeout: Period::from_secs(300),
@@ -66,6 +72,7 @@ impl Default for Config {
             delivery: DeliveryConfig::default(),
             heartbeats: Vec::new(),
             external_url: None,
+            language: Language::default(),
         }
     }
 }
@@ -77,12 +84,22 @@ impl Config {
         problems.extend(RouteTree::new(&self.route).err().unwrap_or_default());
         problems.extend(Inhibitor::new(&self.inhibit_rules).err().unwrap_or_default());
         problems.extend(TimeIntervals::new(&self.time_intervals).err().unwrap_or_default());
+        let receivers = self.check_receivers(&mut problems);
         let intervals: HashSet<&str> = self
             .time_intervals
             .iter()
             .map(|interval| interval.name.as_str())
             .collect();
         self.route.visit(&mut |path, route| {
+            if let Some(name) = route.receiver.as_deref() {
+                if !name.is_empty() && !receivers.contains(name) {
+                    problems.push(text!(
+                        "{path} names the receiver {name}, which is not defined",
+                        path = path,
+                        name = name
+                    ));
+                }
+            }
             let muted = route.mute_time_intervals.iter();
             for name in muted.chain(&route.active_time_intervals) {
                 if !intervals.contains(name.as_str()) {
@@ -97,8 +114,30 @@ impl Config {
         if self.resolve_timeout.0.is_zero() {
             problems.push(text!("resolve_timeout must be longer than nothing"));
         }
+        if let Some(name) = self.delivery.fallback.as_deref() {
+            if !receivers.contains(name) {
+                problems.push(text!(
+                    "delivery.fallback names the receiver {name}, which is not defined",
+                    name = name
+                ));
+            }
+        }
         problems.extend(self.delivery.check());
         problems.extend(heartbeat::check(&self.heartbeats));
         problems
+    }
+
+    /// The names of the receivers. A name without any is reported by the routes that use it.
+    fn check_receivers<'a>(&'a self, problems: &mut Vec<Text>) -> HashSet<&'a str> {
+        let mut names = HashSet::new();
+        for (index, receiver) in self.receivers.iter().enumerate() {
+            let name = receiver.name.as_str();
+            if name.is_empty() {
+                problems.push(text!("receivers[{index}] needs a name", index = index));
+            } else if !names.insert(name) {
+                problems.push(text!("two receivers are named {name}", name = name));
+            }
+        }
+        names
     }
 }
