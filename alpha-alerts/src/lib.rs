@@ -21,6 +21,7 @@ mod secret;
 mod severity;
 pub mod silence;
 pub mod store;
+pub mod stores;
 pub mod text;
 mod time_interval;
 

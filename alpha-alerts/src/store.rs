@@ -33,6 +33,8 @@ pub trait Store: fmt::Debug + Send + Sync {
 
     /// Takes or renews the right to write records, for `lease.holder` until `lease.until`; `None` while another holder's
     /// time has not passed. A new holder gets a higher fence than every one before, and a renewal keeps its fence.
+    ///
+    /// Where only one process can use the store, a new holder means that the former is dead: all its claims are over.
     async fn lead(&self, lease: &Lease) -> Result<Option<Fence>>;
 
     /// Gives the right back, so that another instance need not wait.
@@ -45,21 +47,26 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// claimed by `claim` at once, and returned.
     ///
     /// # Errors
-    /// [`ErrorKind::Fenced`](crate::ErrorKind::Fenced) where `fence` is not the newest; nothing is written then.
+    /// [`ErrorKind::Fenced`](crate::ErrorKind::Fenced) where `fence` is not the newest,
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) where a notification or an audit entry is there already;
+    /// nothing is written then. After [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) it may have been written
+    /// although the answer was lost: [`load`](Self::load) tells.
     async fn commit(&self, fence: Fence, changes: &Changes, claim: &Claim) -> Result<Vec<Delivery>>;
 
     /// Claims up to `limit` notifications that are due, the most severe first, of each integration and group only the
     /// oldest.
     ///
     /// Those of one integration and group that were surely never told are taken into the newest of them first
-    /// ([`Notification::taking_in`]), and recorded as merged. One that may have been told (its last attempt was uncertain,
+    /// ([`Notification::taking_in`]), and recorded as merged; it goes on with their count of attempts, because there being
+    /// more to tell makes the receiver no better. One that may have been told (its last attempt was uncertain,
     /// or its claim ran out) is returned as it is, so that its repetition is a duplicate with the same key.
     async fn claim(&self, claim: &Claim, limit: usize, except: &[IntegrationId]) -> Result<Vec<Delivery>>;
 
     /// Records how attempts ended. A settlement whose claim was lost meanwhile changes nothing.
     async fn settle(&self, worker: &str, settlements: &[Settlement]) -> Result<()>;
 
-    /// When the next notification is due, those claimed now included with the end of their claim.
+    /// When the next notification is due, those claimed now included with the end of their claim. One that stands behind
+    /// another of its integration and group counts with that one.
     async fn next_due(&self) -> Result<Option<Timestamp>>;
 
     /// Keeps commands that an instance which does not lead has accepted, for the one that does.
@@ -68,7 +75,8 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// The oldest `limit` commands that were submitted, with their positions; [`Changes::consumed`] removes them.
     async fn submitted(&self, limit: usize) -> Result<Vec<(u64, Command)>>;
 
-    /// Waits until another instance may have changed something; for ever where there is no other.
+    /// Waits until another instance may have changed something; for ever where there is no other. One task waits at a
+    /// time; dropping the future misses nothing.
     async fn wake(&self);
 
     /// What became of everything that concerned these groups, the oldest first.
@@ -190,7 +198,10 @@ impl Changes {
     }
 }
 
-/// Takes back waiting escalation notifications of an incident.
+/// Takes back the escalation notifications ([`Reason::Escalation`](crate::Reason::Escalation)) of an incident that wait.
+///
+/// One that is on its way is told once more at most: where its attempt fails, it is cancelled instead of tried again. What
+/// the same [`Changes`] add is not cancelled, and neither is one that took in something else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cancel {
     /// The incident.
