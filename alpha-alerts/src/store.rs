@@ -34,7 +34,8 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Takes or renews the right to write records, for `lease.holder` until `lease.until`; `None` while another holder's
     /// time has not passed. A new holder gets a higher fence than every one before, and a renewal keeps its fence.
     ///
-    /// Where only one process can use the store, a new holder means that the former is dead: all its claims are over.
+    /// Where the store is not shared, a new holder means that the former is dead: it need not wait, and all claims are
+    /// over.
     async fn lead(&self, lease: &Lease) -> Result<Option<Fence>>;
 
     /// Gives the right back, so that another instance need not wait.

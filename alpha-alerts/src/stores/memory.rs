@@ -1,6 +1,6 @@
 //! A store that forgets everything with its process.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -33,15 +33,15 @@ type Queue = (IntegrationId, GroupKey);
 #[derive(Debug, Default)]
 struct Content {
     fence: u64,
-    /// Who leads, and until when.
-    leader: Option<(String, Timestamp)>,
+    /// Who leads.
+    leader: Option<String>,
     records: HashMap<Key, Bytes>,
     /// By their place.
     outbox: BTreeMap<u64, Row>,
     last_sequence: u64,
     /// The places of those that are pending.
     queues: HashMap<Queue, BTreeSet<u64>>,
-    pending: HashMap<NotificationId, u64>,
+    places: HashMap<NotificationId, u64>,
     suppressed: Vec<Suppressed>,
     audit: BTreeMap<u64, AuditEntry>,
     inbox: BTreeMap<u64, Command>,
@@ -99,13 +99,6 @@ impl MemoryStore {
 }
 
 impl Content {
-    fn check_new(&self, notification: &Notification) -> Result<()> {
-        if self.pending.contains_key(&notification.id) {
-            return Err(repeated(NAME));
-        }
-        Ok(())
-    }
-
     /// Adds to the outbox, claimed where nothing older waits and `claim` is there; what was claimed.
     fn add(
         &mut self,
@@ -131,7 +124,7 @@ impl Content {
         let places = self.queues.entry(row.queue()).or_default();
         let claim = claim.filter(|_| places.is_empty());
         places.insert(sequence);
-        self.pending.insert(notification.id, sequence);
+        self.places.insert(notification.id, sequence);
         let claimed = claim.map(|claim| (claim.worker.clone(), claim.until));
         self.outbox.insert(sequence, Row { claimed, ..row });
         claim.map(|_| Delivery {
@@ -150,7 +143,6 @@ impl Content {
         row.changed_at = at;
         row.detail = detail;
         let queue = row.queue();
-        self.pending.remove(&row.notification.id);
         if let Some(places) = self.queues.get_mut(&queue) {
             places.remove(&sequence);
             if places.is_empty() {
@@ -159,10 +151,10 @@ impl Content {
         }
     }
 
-    /// Gives back what dead workers hold: everything whose time is over, or all that is held where there is none.
+    /// Gives back what dead workers hold: the claims whose end `is_over`.
     fn release(&mut self, now: Timestamp, is_over: impl Fn(Timestamp) -> bool) {
         let mut pointless = Vec::new();
-        for sequence in self.pending.values() {
+        for sequence in self.queues.values().flatten() {
             let Some(row) = self.outbox.get_mut(sequence) else {
                 continue;
             };
@@ -179,7 +171,7 @@ impl Content {
 
     fn cancel(&mut self, incident: IncidentId, because: &str, now: Timestamp) {
         let mut pointless = Vec::new();
-        for sequence in self.pending.values() {
+        for sequence in self.queues.values().flatten() {
             let Some(row) = self.outbox.get_mut(sequence) else {
                 continue;
             };
@@ -229,7 +221,7 @@ impl Content {
     }
 
     fn settle(&mut self, worker: &str, settlement: &Settlement) {
-        let Some(&sequence) = self.pending.get(&settlement.id) else {
+        let Some(&sequence) = self.places.get(&settlement.id) else {
             return;
         };
         let Some(row) = self.outbox.get_mut(&sequence) else {
@@ -239,7 +231,7 @@ impl Content {
             return;
         }
         let at = settlement.at;
-        if settlement.verdict != Verdict::Released {
+        if !matches!(settlement.verdict, Verdict::Released { .. }) {
             row.attempts += 1;
         }
         match &settlement.verdict {
@@ -247,7 +239,7 @@ impl Content {
             Verdict::DeadLettered { because } => {
                 self.finish(sequence, DeliveryState::DeadLettered, at, Some(because.clone()));
             }
-            Verdict::Retry { .. } | Verdict::Released if row.cancelled.is_some() => {
+            Verdict::Retry { .. } | Verdict::Released { .. } if row.cancelled.is_some() => {
                 let because = row.cancelled.take();
                 self.finish(sequence, DeliveryState::Cancelled, at, because);
             }
@@ -262,10 +254,15 @@ impl Content {
                 row.changed_at = at;
                 row.detail = Some(because.clone());
             }
-            Verdict::Released => row.claimed = None,
+            Verdict::Released { not_before } => {
+                row.claimed = None;
+                row.not_before = *not_before;
+            }
         }
-        if let Some(follow_up) = &settlement.follow_up {
-            self.add(follow_up, at, None);
+        for follow_up in &settlement.follow_ups {
+            if !self.places.contains_key(&follow_up.id) {
+                self.add(follow_up, at, None);
+            }
         }
     }
 }
@@ -276,18 +273,18 @@ impl Store for MemoryStore {
         NAME
     }
 
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     async fn lead(&self, lease: &Lease) -> Result<Option<Fence>> {
         let content = &mut *self.content();
-        match &content.leader {
-            Some((holder, _)) if *holder == lease.holder => {}
-            Some((_, until)) if *until > lease.now => return Ok(None),
-            _ => {
-                content.fence += 1;
-                // Whoever led before was the only other user, and is dead.
-                content.release(lease.now, |_| true);
-            }
+        if content.leader.as_deref() != Some(&lease.holder) {
+            content.fence += 1;
+            // Whoever led before was the only user, and is dead.
+            content.release(lease.now, |_| true);
         }
-        content.leader = Some((lease.holder.clone(), lease.until));
+        content.leader = Some(lease.holder.clone());
         Ok(Some(Fence(content.fence)))
     }
 
@@ -320,8 +317,12 @@ impl Store for MemoryStore {
             }
             sequence = entry.sequence;
         }
-        for notification in &changes.notifications {
-            content.check_new(notification)?;
+        let notifications = &changes.notifications;
+        let mut ids = HashSet::with_capacity(notifications.len());
+        for Notification { id, .. } in notifications {
+            if content.places.contains_key(id) || !ids.insert(*id) {
+                return Err(repeated(NAME));
+            }
         }
         for (key, body) in &changes.puts {
             content.records.insert(key.clone(), body.clone());
@@ -332,8 +333,8 @@ impl Store for MemoryStore {
         for Cancel { incident, because } in &changes.cancels {
             content.cancel(*incident, because, claim.now);
         }
-        let notifications = changes.notifications.iter();
         let claimed = notifications
+            .iter()
             .filter_map(|notification| content.add(notification, claim.now, Some(claim)))
             .collect();
         content.suppressed.extend(changes.suppressions.iter().cloned());
@@ -370,12 +371,6 @@ impl Store for MemoryStore {
 
     async fn settle(&self, worker: &str, settlements: &[Settlement]) -> Result<()> {
         let content = &mut *self.content();
-        for follow_up in settlements
-            .iter()
-            .filter_map(|settlement| settlement.follow_up.as_ref())
-        {
-            content.check_new(follow_up)?;
-        }
         for settlement in settlements {
             content.settle(worker, settlement);
         }
@@ -447,6 +442,8 @@ impl Store for MemoryStore {
         let is_kept = |row: &Row| row.state == DeliveryState::Pending || row.changed_at >= before;
         let count = content.outbox.len() + content.suppressed.len();
         content.outbox.retain(|_, row| is_kept(row));
+        let outbox = &content.outbox;
+        content.places.retain(|_, sequence| outbox.contains_key(sequence));
         content.suppressed.retain(|suppressed| suppressed.at >= before);
         Ok((count - content.outbox.len() - content.suppressed.len()) as u64)
     }
