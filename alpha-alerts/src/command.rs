@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::alert::Alert;
 use crate::incident::IncidentId;
+use crate::oncall::{HandoverReport, Override};
 use crate::silence::Silence;
 
 /// One thing to do. Valid in itself: whoever makes one has checked it and chosen its identity, so that an instance that
@@ -63,6 +64,24 @@ pub enum Command {
         signal: Signal,
         /// When it came.
         at: Timestamp,
+    },
+    /// Changes of who is on duty, all of them or none: one override, or the two of a swap.
+    PutOverrides(Vec<Override>),
+    /// Takes back an override, and with it the other half of a swap.
+    RemoveOverride {
+        /// Which.
+        id: Uuid,
+        /// Who takes it back.
+        by: String,
+    },
+    /// A hand-over report, new or with further notes.
+    PutHandover(Box<HandoverReport>),
+    /// The next person has read a hand-over report and takes over.
+    AcceptHandover {
+        /// Which.
+        id: Uuid,
+        /// Who.
+        by: String,
     },
 }
 

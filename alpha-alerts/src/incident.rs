@@ -173,6 +173,17 @@ impl Incident {
         }
     }
 
+    /// The labels of the group, and of the alerts that its timeline shows.
+    pub fn alert_labels(&self) -> Vec<&Labels> {
+        let shown = self.timeline.iter().filter_map(|entry| match &entry.what {
+            Happening::AlertsFired { examples, .. } => Some(examples),
+            _ => None,
+        });
+        std::iter::once(&self.group_labels)
+            .chain(shown.flatten())
+            .collect()
+    }
+
     /// Writes into the timeline.
     pub fn record(&mut self, at: Timestamp, what: Happening) {
         self.timeline.push(TimelineEntry { at, what });

@@ -12,6 +12,7 @@ use crate::incident::IncidentId;
 use crate::label::Labels;
 use crate::severity::Severity;
 
+/// A name that many hold: text that is cheap to clone.
 macro_rules! shared_name {
     ($(#[$documentation:meta])* $name:ident) => {
         $(#[$documentation])*
@@ -45,6 +46,8 @@ macro_rules! shared_name {
         }
     };
 }
+
+pub(crate) use shared_name;
 
 shared_name! {
     /// The identity of a group, as Alertmanager writes it: the matchers that lead to its route, then the labels it is
