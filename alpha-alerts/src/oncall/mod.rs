@@ -26,6 +26,7 @@ pub use schedule::{Day, Duty, LayerConfig, Schedule, ScheduleConfig, Turn, Windo
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::label::Labels;
+use crate::notifiers::ReceiverConfig;
 use crate::text;
 use crate::text::Text;
 
@@ -45,6 +46,13 @@ pub struct OnCallConfig {
     pub calendars: Vec<CalendarConfig>,
     /// Who is on duty when (M22).
     pub schedules: Vec<ScheduleConfig>,
+}
+
+impl OnCallConfig {
+    /// Every person as a receiver, called `person/<name>`.
+    pub fn receivers(&self) -> Vec<ReceiverConfig> {
+        self.people.iter().map(PersonConfig::receiver).collect()
+    }
 }
 
 /// People, roles and schedules, ready to be asked.
@@ -89,6 +97,17 @@ impl OnCall {
             &mut problems,
         );
 
+        for person in config
+            .people
+            .iter()
+            .filter(|person| !person.contact.name.is_empty())
+        {
+            problems.push(text!(
+                "the contact of {person} has the name {name}: expected none, its name is person/{person}",
+                person = &person.name,
+                name = &person.contact.name
+            ));
+        }
         let people: Vec<PersonName> = config
             .people
             .iter()

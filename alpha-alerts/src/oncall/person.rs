@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::notification::shared_name;
+use crate::notifiers::ReceiverConfig;
 
 shared_name! {
     /// The short name of a person, such as `mei`; what overrides, acknowledgements and rotations name.
@@ -22,6 +23,8 @@ pub struct PersonConfig {
     pub name: String,
     /// What people call them, if not by `name`.
     pub full_name: Option<String>,
+    /// How to reach them: the same keys as a receiver's, without its name.
+    pub contact: ReceiverConfig,
 }
 
 /// A role of the team (M25): people who own components together.
@@ -42,9 +45,12 @@ pub struct RoleConfig {
 }
 
 impl PersonConfig {
-    /// The person as a receiver: `person/<name>`.
-    pub fn receiver(&self) -> Arc<str> {
-        receiver_of(&self.name)
+    /// The person as a receiver called `person/<name>`.
+    pub fn receiver(&self) -> ReceiverConfig {
+        ReceiverConfig {
+            name: receiver_of(&self.name).to_string(),
+            ..self.contact.clone()
+        }
     }
 }
 
