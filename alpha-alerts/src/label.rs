@@ -112,7 +112,7 @@ impl fmt::Display for Labels {
         formatter.write_str("{")?;
         for (index, (name, value)) in self.iter().enumerate() {
             let separator = if index == 0 { "" } else { ", " };
-            write!(formatter, "{separator}{name}={value:?}")?;
+            write!(formatter, "{separator}{name}={}", crate::quote::Quoted(value))?;
         }
         formatter.write_str("}")
     }

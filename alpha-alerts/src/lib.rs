@@ -18,6 +18,7 @@ pub mod notifier;
 pub mod notifiers;
 pub mod oncall;
 mod period;
+mod quote;
 mod route;
 mod secret;
 mod severity;

@@ -91,14 +91,15 @@ impl Config {
             .map(|interval| interval.name.as_str())
             .collect();
         self.route.visit(&mut |path, route| {
-            if let Some(name) = route.receiver.as_deref() {
-                if !name.is_empty() && !receivers.contains(name) {
-                    problems.push(text!(
-                        "{path} names the receiver {name}, which is not defined",
-                        path = path,
-                        name = name
-                    ));
-                }
+            if let Some(name) = route.receiver.as_deref()
+                && !name.is_empty()
+                && !receivers.contains(name)
+            {
+                problems.push(text!(
+                    "{path} names the receiver {name}, which is not defined",
+                    path = path,
+                    name = name
+                ));
             }
             let muted = route.mute_time_intervals.iter();
             for name in muted.chain(&route.active_time_intervals) {
@@ -114,13 +115,13 @@ impl Config {
         if self.resolve_timeout.0.is_zero() {
             problems.push(text!("resolve_timeout must be longer than nothing"));
         }
-        if let Some(name) = self.delivery.fallback.as_deref() {
-            if !receivers.contains(name) {
-                problems.push(text!(
-                    "delivery.fallback names the receiver {name}, which is not defined",
-                    name = name
-                ));
-            }
+        if let Some(name) = self.delivery.fallback.as_deref()
+            && !receivers.contains(name)
+        {
+            problems.push(text!(
+                "delivery.fallback names the receiver {name}, which is not defined",
+                name = name
+            ));
         }
         problems.extend(self.delivery.check());
         problems.extend(heartbeat::check(&self.heartbeats));

@@ -19,8 +19,8 @@ pub(super) fn parse_list(text: &str) -> Result<Vec<Matcher>> {
             '"' if is_escaped => is_escaped = false,
             '"' => is_quoted = !is_quoted,
             '\\' => is_escaped = !is_escaped,
-            // A comma between quotes leaves the state of the escape alone, as the original does.
-            ',' => is_escaped = false,
+            // A comma leaves the escape as it is, which is what Alertmanager does.
+            ',' => {}
             _ => is_escaped = false,
         }
     }

@@ -1,15 +1,17 @@
 //! Conditions on labels: `severity=~"P0|P1"`.
 
 mod classic;
+mod pattern;
+mod utf8;
 
 use std::fmt;
-use std::sync::Arc;
 
-use regex::Regex;
+use pattern::Pattern;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::label::Labels;
+use crate::quote::Quoted;
 use crate::text;
 
 /// A condition on one label. A label that is not there has the empty value.
@@ -18,8 +20,8 @@ pub struct Matcher {
     name: Box<str>,
     operator: Operator,
     value: Box<str>,
-    /// `value`, anchored at both ends; only for the two operators that need it.
-    regex: Option<Arc<Regex>>,
+    /// What `value` says as an expression; only for the two operators that need it.
+    pattern: Option<Pattern>,
 }
 
 /// How a label is compared.
@@ -56,7 +58,7 @@ impl Operator {
 }
 
 impl Matcher {
-    /// A condition; regular expressions are anchored at both ends, as Prometheus' are.
+    /// A condition. Regular expressions are in Go's syntax and must match the whole value.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] where the name is empty or the expression is wrong.
@@ -67,10 +69,10 @@ impl Matcher {
                 text!("a matcher needs the name of a label before its operator"),
             ));
         }
-        let regex = match operator {
+        let pattern = match operator {
             Operator::Equal | Operator::NotEqual => None,
             Operator::Matches | Operator::NotMatches => {
-                let regex = Regex::new(&format!("^(?s:{value})$")).map_err(|error| {
+                let pattern = Pattern::new(value).map_err(|error| {
                     Error::new(
                         ErrorKind::InvalidInput,
                         text!(
@@ -81,23 +83,24 @@ impl Matcher {
                     )
                     .with_source(error)
                 })?;
-                Some(Arc::new(regex))
+                Some(pattern)
             }
         };
         Ok(Self {
             name: name.into(),
             operator,
             value: value.into(),
-            regex,
+            pattern,
         })
     }
 
-    /// Reads one matcher, such as `severity=~"P0|P1"`.
+    /// Reads one matcher, such as `severity=~"P0|P1"`, without braces. Both of Alertmanager's syntaxes are understood, as
+    /// [`parse_list`] does.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] where it is none, or more than one.
     pub fn parse(text: &str) -> Result<Self> {
-        classic::parse(text)
+        either(utf8::parse(text), classic::parse(text))
     }
 
     /// The label it looks at.
@@ -117,8 +120,8 @@ impl Matcher {
 
     /// Whether a label with this value satisfies it.
     pub fn matches_value(&self, value: &str) -> bool {
-        let is_match = match &self.regex {
-            Some(regex) => regex.is_match(value),
+        let is_match = match &self.pattern {
+            Some(pattern) => pattern.is_match(value),
             None => *self.value == *value,
         };
         is_match == matches!(self.operator, Operator::Equal | Operator::Matches)
@@ -132,10 +135,23 @@ impl Matcher {
 
 /// Reads matchers with commas between them, with or without braces around them: `{severity="P0", chain=~"a|b"}`.
 ///
+/// Alertmanager has two syntaxes: the classic one (0.22 to 0.26), where values need no quotes and a backslash before
+/// most characters stands for itself, and the one since 0.27, where names may be quoted too and Go's escapes count. As
+/// Alertmanager itself does by default, both are tried, and the classic one wins where they disagree.
+///
 /// # Errors
-/// [`ErrorKind::InvalidInput`] where one of them is none.
+/// [`ErrorKind::InvalidInput`] where both refuse.
 pub fn parse_list(text: &str) -> Result<Vec<Matcher>> {
-    classic::parse_list(text)
+    either(utf8::parse_list(text), classic::parse_list(text))
+}
+
+fn either<T>(utf8: Result<T>, classic: Result<T>) -> Result<T> {
+    match (classic, utf8) {
+        (Ok(matchers), _) => Ok(matchers),
+        (Err(_), Ok(matchers)) => Ok(matchers),
+        // Of the two, the newer parser says where it stumbled.
+        (Err(_), Err(error)) => Err(error),
+    }
 }
 
 impl PartialEq for Matcher {
@@ -146,15 +162,25 @@ impl PartialEq for Matcher {
 
 impl Eq for Matcher {}
 
+/// As Alertmanager writes it: `severity=~"P0|P1"`, with quotes around a name that needs them.
 impl fmt::Display for Matcher {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "{}{}{:?}",
-            self.name,
-            self.operator.symbol(),
-            self.value
-        )
+        let symbol = self.operator.symbol();
+        if self.name.contains(utf8::is_reserved) {
+            return write!(formatter, "{}{symbol}{}", Quoted(&self.name), Quoted(&self.value));
+        }
+        write!(formatter, "{}{symbol}\"", self.name)?;
+        for part in self.value.split_inclusive(['\\', '\n', '"']) {
+            let plain = part.trim_end_matches(['\\', '\n', '"']);
+            formatter.write_str(plain)?;
+            formatter.write_str(match &part[plain.len()..] {
+                "\\" => "\\\\",
+                "\n" => "\\n",
+                "\"" => "\\\"",
+                _ => "",
+            })?;
+        }
+        formatter.write_str("\"")
     }
 }
 
@@ -185,7 +211,7 @@ impl Serialize for Matcher {
         Wire {
             name: self.name.to_string(),
             value: self.value.to_string(),
-            is_regex: self.regex.is_some(),
+            is_regex: self.pattern.is_some(),
             is_equal: matches!(self.operator, Operator::Equal | Operator::Matches),
         }
         .serialize(serializer)
@@ -203,5 +229,108 @@ impl<'de> Deserialize<'de> for Matcher {
         };
         Self::new(&wire.name, operator, &wire.value)
             .map_err(|error| serde::de::Error::custom(error.to_text()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(text: &str) -> String {
+        match parse_list(text) {
+            Ok(matchers) => matchers.iter().map(|matcher| format!("[{matcher}]")).collect(),
+            Err(error) => format!("refused: {error}"),
+        }
+    }
+
+    /// The examples of Alertmanager's documentation and of its own tests of both parsers.
+    #[test]
+    fn both_syntaxes_are_read() {
+        for (text, matchers) in [
+            (r#"severity="P0""#, r#"[severity="P0"]"#),
+            ("severity=P0", r#"[severity="P0"]"#),
+            (
+                r#"{foo = "bar", dings != "bums", }"#,
+                r#"[foo="bar"][dings!="bums"]"#,
+            ),
+            ("foo=bar,dings!=bums", r#"[foo="bar"][dings!="bums"]"#),
+            (r#"{foo=~"a|b",bar!~"c.*"}"#, r#"[foo=~"a|b"][bar!~"c.*"]"#),
+            (
+                r#"{quote="She said: \"Hi, ladies!\""}"#,
+                r#"[quote="She said: \"Hi, ladies!\""]"#,
+            ),
+            (r#"statuscode=~"5..""#, r#"[statuscode=~"5.."]"#),
+            ("{}", ""),
+            ("", ""),
+            ("foo=", r#"[foo=""]"#),
+            ("foo=bar=baz", r#"[foo="bar=baz"]"#),
+            (r#"{foo="bar""#, r#"[foo="bar"]"#),
+            (r#"foo="bar"}"#, r#"[foo="bar"]"#),
+            (r#"foo="bar\t""#, r#"[foo="bar\\t"]"#),
+            (r#"foo="bar\nbaz""#, r#"[foo="bar\nbaz"]"#),
+            (r#""foo"="bar\t""#, "[foo=\"bar\t\"]"),
+            (r#"{"foo bar"=~"a b"}"#, r#"["foo bar"=~"a b"]"#),
+            (r#"节点="一号""#, r#"[节点="一号"]"#),
+            (r#""foo🙂"="\U0001F642\x41\101\u00e9""#, "[foo🙂=\"🙂AAé\"]"),
+            (r#"foo="a,b",bar=c"#, r#"[foo="a,b"][bar="c"]"#),
+            (r"foo=a\b", r#"[foo="a\\b"]"#),
+        ] {
+            assert_eq!(read(text), matchers, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_neither_reads_is_refused_with_the_place() {
+        insta::assert_snapshot!(
+            [
+                "foo",
+                "=bar",
+                "{foo=bar,,baz=qux}",
+                r#"foo="bar"#,
+                r#"foo=b"ar"#,
+                r#""foo"="\q""#,
+                r#"{"foo"=bar"#,
+                r#""foo"=bar}"#,
+                "foo=~(",
+                "1foo!bar",
+            ]
+            .map(read)
+            .join("\n"),
+        );
+        assert!(
+            Matcher::parse("a=b,c=d").is_ok(),
+            "a comma belongs to a classic value without quotes"
+        );
+        assert!(Matcher::parse(r#""a"=b,c=d"#).is_err());
+        assert!(Matcher::parse("{a=b}").is_err());
+    }
+
+    #[test]
+    fn a_label_that_is_not_there_is_empty() {
+        let labels = Labels::new([("severity", "P1")]);
+        let matches = |text: &str| Matcher::parse(text).unwrap().matches(&labels);
+        assert!(matches("severity=~P0|P1"));
+        assert!(matches("chain="));
+        assert!(matches("chain!=alpha"));
+        assert!(!matches("chain=~.+"));
+        assert!(matches("chain!~.+"));
+        assert!(!matches("severity!~P.*"));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_again(name in "[a-z :é\"\\\\]{1,8}", value in "\\PC{0,12}|[\\\\\"\nnta,{}]{0,8}") {
+            for operator in [Operator::Equal, Operator::NotEqual] {
+                let matcher = Matcher::new(&name, operator, &value).unwrap();
+                prop_assert_eq!(parse_list(&format!("{{{matcher}}}")).unwrap(), vec![matcher]);
+            }
+        }
+
+        #[test]
+        fn nothing_makes_it_panic(text in any::<String>(), other in "[a-z=!~,{}\"\\\\ ]{0,24}", pattern in "[a-d\\\\\\[\\](){}|^$.*+?:,&~0-9pQEx-]{0,16}") {
+            let _ = (parse_list(&text), parse_list(&other), Matcher::new("a", Operator::Matches, &pattern));
+        }
     }
 }
