@@ -190,3 +190,128 @@ impl Rule {
 fn all(matchers: &[Matcher], labels: &Labels) -> bool {
     matchers.iter().all(|matcher| matcher.matches(labels))
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::ToSpan;
+
+    use super::*;
+
+    fn inhibitor(rules: serde_json::Value) -> Inhibitor {
+        let rules: Vec<InhibitRuleConfig> = serde_json::from_value(rules).unwrap();
+        Inhibitor::new(&rules).unwrap()
+    }
+
+    fn now() -> Timestamp {
+        "2026-01-01T00:00:00Z".parse().unwrap()
+    }
+
+    fn firing(labels: &[(&str, &str)]) -> Alert {
+        Alert::firing(Labels::new(labels.iter().copied()), now() - 1.hour())
+    }
+
+    fn inhibiting(inhibitor: &Inhibitor, labels: &[(&str, &str)]) -> Option<Fingerprint> {
+        let labels = Labels::new(labels.iter().copied());
+        inhibitor.inhibiting(&labels, labels.fingerprint(), now())
+    }
+
+    #[test]
+    fn a_firing_source_with_equal_labels_keeps_a_target_quiet() {
+        let mut inhibitor = inhibitor(serde_json::json!([{
+            "source_matchers": ["severity=critical"],
+            "target_matchers": ["severity=warning"],
+            "equal": ["chain", "cluster"],
+        }]));
+        let source = firing(&[("severity", "critical"), ("chain", "a")]);
+        let target = [("severity", "warning"), ("chain", "a")];
+        assert_eq!(inhibiting(&inhibitor, &target), None);
+        inhibitor.observe(&source);
+        assert_eq!(inhibiting(&inhibitor, &target), Some(source.fingerprint()));
+        assert_eq!(
+            inhibiting(&inhibitor, &[("severity", "warning"), ("chain", "b")]),
+            None
+        );
+        assert_eq!(
+            inhibiting(&inhibitor, &[("severity", "info"), ("chain", "a")]),
+            None
+        );
+        // A label that neither has is equal, and so is one that is empty.
+        assert!(
+            inhibiting(
+                &inhibitor,
+                &[("severity", "warning"), ("chain", "a"), ("cluster", "")]
+            )
+            .is_some()
+        );
+        assert!(
+            inhibiting(
+                &inhibitor,
+                &[("severity", "warning"), ("chain", "a"), ("cluster", "x")]
+            )
+            .is_none()
+        );
+        inhibitor.observe(&source.clone().resolved(now() - 1.minute()));
+        assert_eq!(inhibiting(&inhibitor, &target), None);
+    }
+
+    #[test]
+    fn a_source_counts_only_while_it_fires() {
+        let mut inhibitor =
+            inhibitor(serde_json::json!([{ "source_matchers": ["a=1"], "target_matchers": ["a=2"] }]));
+        let mut source = firing(&[("a", "1")]);
+        source.ends_at = now();
+        inhibitor.observe(&source);
+        assert_eq!(inhibiting(&inhibitor, &[("a", "2")]), None);
+        source.ends_at = now() + 1.second();
+        inhibitor.observe(&source);
+        assert!(inhibiting(&inhibitor, &[("a", "2")]).is_some());
+        inhibitor.forget(source.fingerprint());
+        assert_eq!(inhibiting(&inhibitor, &[("a", "2")]), None);
+    }
+
+    /// The cases of Alertmanager's own test of alerts that match both sides.
+    #[test]
+    fn what_matches_both_sides_keeps_neither_itself_nor_its_like_quiet() {
+        let mut inhibitor = inhibitor(serde_json::json!([{
+            "source_matchers": ["s=1"],
+            "target_matchers": ["t=1"],
+            "equal": ["e"],
+        }]));
+        let both = firing(&[("s", "1"), ("t", "1"), ("e", "1")]);
+        inhibitor.observe(&both);
+        assert_eq!(
+            inhibiting(&inhibitor, &[("s", "1"), ("t", "1"), ("e", "1")]),
+            None
+        );
+        assert_eq!(
+            inhibiting(&inhibitor, &[("s", "1"), ("t", "1"), ("e", "1"), ("f", "1")]),
+            None
+        );
+        // But it does keep a mere target quiet, and a mere source keeps it quiet.
+        assert_eq!(
+            inhibiting(&inhibitor, &[("t", "1"), ("e", "1")]),
+            Some(both.fingerprint())
+        );
+        let source = firing(&[("s", "1"), ("e", "1")]);
+        inhibitor.observe(&source);
+        assert_eq!(
+            inhibiting(&inhibitor, &[("s", "1"), ("t", "1"), ("e", "1")]),
+            Some(source.fingerprint())
+        );
+    }
+
+    #[test]
+    fn every_rule_has_its_say() {
+        let mut inhibitor = inhibitor(serde_json::json!([
+            { "source_matchers": ["a=1"], "target_matchers": ["b=1"], "equal": ["x"] },
+            { "source_matchers": ["a=~1|2"], "target_matchers": ["b=2"] },
+        ]));
+        let source = firing(&[("a", "1"), ("x", "1")]);
+        inhibitor.observe(&source);
+        inhibitor.observe(&source);
+        assert!(inhibiting(&inhibitor, &[("b", "1"), ("x", "1")]).is_some());
+        assert!(inhibiting(&inhibitor, &[("b", "2"), ("x", "9")]).is_some());
+        inhibitor.forget(source.fingerprint());
+        assert!(inhibitor.places.is_empty() && inhibitor.rules.iter().all(|rule| rule.sources.is_empty()));
+    }
+}

@@ -38,7 +38,7 @@ pub use label::{Fingerprint, Labels};
 pub use notification::{Event, GroupKey, IntegrationId, Lateness, Notification, NotificationId, Reason};
 pub use notifier::Notifier;
 pub use period::Period;
-pub use route::{GroupBy, Route, RouteTree};
+pub use route::{Explanation, GroupBy, Outcome, Route, RouteTree, Visit};
 pub use secret::{NoSecrets, SecretRef, Secrets};
 pub use severity::{Severity, SeverityConfig};
 pub use silence::{Silence, SilenceState, Silences};

@@ -14,9 +14,9 @@ use crate::matcher::Operator;
 pub struct Silences {
     by_id: HashMap<Uuid, Silence>,
     /// By label and value, those that ask for exactly this value. Each silence stands in one place only.
-    by_value: HashMap<Box<str>, HashMap<Box<str>, Vec<Uuid>>>,
+    pub(super) by_value: HashMap<Box<str>, HashMap<Box<str>, Vec<Uuid>>>,
     /// Those that ask for no exact value.
-    others: Vec<Uuid>,
+    pub(super) others: Vec<Uuid>,
 }
 
 impl Silences {

@@ -1,5 +1,7 @@
 //! The tree that leads each alert to its receivers.
 
+mod explain;
+
 use std::fmt::Write as _;
 use std::hash::Hasher;
 use std::sync::Arc;
@@ -11,6 +13,8 @@ use crate::matcher::Matcher;
 use crate::notification::GroupKey;
 use crate::text;
 use crate::text::Text;
+
+pub use explain::{Explanation, Outcome, Visit};
 
 /// How many label names are looked up once for all matchers of a tree; further ones are looked up by each matcher.
 const SLOTS: usize = 16;
@@ -30,6 +34,8 @@ struct Node {
     /// Each with the position of its label in `names`.
     conditions: Vec<(usize, Matcher)>,
     continues: bool,
+    /// How far below the root.
+    depth: usize,
     /// Where what is below this node ends.
     end: usize,
 }
@@ -58,6 +64,8 @@ pub struct Route {
     pub active_time_intervals: Vec<String>,
     /// The escalation policy.
     pub escalation: Option<String>,
+    /// How much of the end of `key` is this node's own.
+    own_length: usize,
 }
 
 /// What makes a group of a route.
@@ -128,11 +136,11 @@ impl RouteTree {
             routes: Vec::new(),
             names,
         };
-        tree.add(config, None);
+        tree.add(config, None, 0);
         Ok(tree)
     }
 
-    fn add(&mut self, config: &RouteConfig, parent: Option<usize>) {
+    fn add(&mut self, config: &RouteConfig, parent: Option<usize>, depth: usize) {
         let index = self.nodes.len();
         let mut matchers = config.matchers.to_vec();
         matchers.sort_by(|left, right| {
@@ -150,10 +158,11 @@ impl RouteTree {
         self.nodes.push(Node {
             conditions,
             continues: config.r#continue,
+            depth,
             end: 0,
         });
         for child in &config.routes {
-            self.add(child, Some(index));
+            self.add(child, Some(index), depth + 1);
         }
         self.nodes[index].end = self.nodes.len();
     }
@@ -169,6 +178,7 @@ impl RouteTree {
         let mut key = parent
             .map(|parent| format!("{}/", parent.key))
             .unwrap_or_default();
+        let inherited_length = key.len();
         key.push('{');
         for (position, matcher) in matchers.iter().enumerate() {
             let separator = if position == 0 { "" } else { "," };
@@ -195,6 +205,7 @@ impl RouteTree {
         };
         Route {
             index,
+            own_length: key.len() - inherited_length,
             key: key.into(),
             receiver: match (&config.receiver, parent) {
                 (Some(receiver), _) => receiver.as_str().into(),
@@ -344,5 +355,198 @@ fn check_node(path: &str, route: &RouteConfig, problems: &mut Vec<Text>) {
                 key = key
             ));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn tree(json: serde_json::Value) -> RouteTree {
+        RouteTree::new(&serde_json::from_value(json).unwrap()).unwrap()
+    }
+
+    /// The tree of Alertmanager's own test of routes, which shows each of the rules.
+    fn alertmanagers() -> RouteTree {
+        tree(serde_json::json!({
+            "receiver": "notify-def",
+            "routes": [
+                {
+                    "matchers": ["owner=\"team-A\""],
+                    "receiver": "notify-A",
+                    "routes": [
+                        { "matchers": ["env=\"testing\""], "receiver": "notify-testing", "group_by": ["..."] },
+                        {
+                            "matchers": ["env=\"production\""],
+                            "receiver": "notify-productionA",
+                            "group_wait": "1m",
+                            "continue": true,
+                        },
+                        {
+                            "matchers": ["env=~\"produ.*\"", "job=~\".*\""],
+                            "receiver": "notify-productionB",
+                            "group_wait": "30s",
+                            "group_interval": "5m",
+                            "repeat_interval": "1h",
+                            "group_by": ["job"],
+                        },
+                    ],
+                },
+                {
+                    "matchers": ["owner=~\"team-(B|C)\""],
+                    "group_by": ["foo", "bar"],
+                    "group_wait": "2m",
+                    "receiver": "notify-BC",
+                },
+                {
+                    "matchers": ["group_by=\"role\""],
+                    "group_by": ["role"],
+                    "routes": [
+                        {
+                            "matchers": ["env=\"testing\""],
+                            "receiver": "notify-testing",
+                            "routes": [{ "matchers": ["wait=\"long\""], "group_wait": "2m" }],
+                        },
+                    ],
+                },
+            ],
+        }))
+    }
+
+    #[test]
+    fn alertmanagers_own_examples() {
+        let tree = alertmanagers();
+        let found = |labels: &[(&str, &str)]| -> Vec<String> {
+            let labels = Labels::new(labels.iter().copied());
+            let describe = |route: &Route| {
+                format!(
+                    "{} by {:?} {}s/{}s/{}s {}",
+                    route.receiver,
+                    route.group_by,
+                    route.group_wait.as_secs(),
+                    route.group_interval.as_secs(),
+                    route.repeat_interval.as_secs(),
+                    route.key
+                )
+            };
+            tree.matching(&labels).into_iter().map(describe).collect()
+        };
+        insta::assert_debug_snapshot!([
+            found(&[("owner", "team-A")]),
+            found(&[("owner", "team-A"), ("env", "unset")]),
+            found(&[("owner", "team-C")]),
+            found(&[("owner", "team-A"), ("env", "testing")]),
+            found(&[("owner", "team-A"), ("env", "production")]),
+            found(&[("group_by", "role")]),
+            found(&[("env", "testing"), ("group_by", "role")]),
+            found(&[("env", "testing"), ("group_by", "role"), ("wait", "long")]),
+            found(&[]),
+        ]);
+    }
+
+    #[test]
+    fn groups_are_keyed_as_alertmanager_keys_them() {
+        let tree = tree(serde_json::json!({
+            "receiver": "ops",
+            "routes": [{
+                // Sorted, whatever the order in which they are written.
+                "matchers": ["severity=\"P0\"", "chain=~\"a|b\"", "chain!=\"c\\\"\""],
+                "group_by": ["cluster", "alertname"],
+            }],
+        }));
+        let labels = Labels::new([
+            ("severity", "P0"),
+            ("chain", "a"),
+            ("alertname", "Node\"Down\"\n"),
+            ("instance", "node-1"),
+        ]);
+        let route = tree.matching(&labels)[0];
+        let group_labels = route.group_labels(&labels);
+        assert_eq!(group_labels, Labels::new([("alertname", "Node\"Down\"\n")]));
+        assert_eq!(route.group_fingerprint(&labels), group_labels.fingerprint());
+        assert_eq!(
+            route.group_key(&group_labels).as_str(),
+            r#"{}/{chain=~"a|b",chain!="c\"",severity="P0"}:{alertname="Node\"Down\"\n"}"#
+        );
+        let root = &tree.routes()[0];
+        assert_eq!(root.group_key(&root.group_labels(&labels)).as_str(), "{}:{}");
+    }
+
+    #[test]
+    fn three_dots_make_a_group_of_each_alert_until_a_child_says_otherwise() {
+        let tree = tree(serde_json::json!({
+            "receiver": "ops",
+            "group_by": ["..."],
+            "routes": [
+                { "matchers": ["a=b"] },
+                { "matchers": ["a=c"], "group_by": ["a"] },
+                { "matchers": ["a=d"], "group_by": [] },
+            ],
+        }));
+        let group = |value: &str| {
+            let labels = Labels::new([("a", value), ("z", "1")]);
+            let route = tree.matching(&labels)[0];
+            route.group_key(&route.group_labels(&labels)).to_string()
+        };
+        assert_eq!(group("b"), r#"{}/{a="b"}:{a="b", z="1"}"#);
+        assert_eq!(group("c"), r#"{}/{a="c"}:{a="c"}"#);
+        assert_eq!(group("d"), r#"{}/{a="d"}:{}"#);
+    }
+
+    #[test]
+    fn more_names_than_slots_are_matched_all_the_same() {
+        let names: Vec<String> = (0..2 * SLOTS).map(|index| format!("label_{index:02}")).collect();
+        let children: Vec<_> = names
+            .iter()
+            .map(|name| serde_json::json!({ "receiver": name, "matchers": [format!("{name}=x")], "continue": true }))
+            .collect();
+        let tree = tree(serde_json::json!({ "receiver": "ops", "routes": children }));
+        let labels = Labels::new(names.iter().map(|name| (name.as_str(), "x")));
+        let found: Vec<_> = tree
+            .matching(&labels)
+            .iter()
+            .map(|route| route.receiver.to_string())
+            .collect();
+        assert_eq!(found, names);
+    }
+
+    #[test]
+    fn an_explanation_names_what_stood_in_the_way() {
+        let tree = alertmanagers();
+        let labels = Labels::new([("owner", "team-A"), ("env", "production")]);
+        let explanation = tree.explain(&labels);
+        assert_eq!(
+            explanation.receivers(),
+            ["notify-productionA", "notify-productionB"]
+        );
+        let lines: Vec<String> = explanation.lines().iter().map(ToString::to_string).collect();
+        insta::assert_snapshot!(lines.join("\n"));
+        insta::assert_snapshot!(tree.to_string());
+    }
+
+    /// The plan's table of channels (M6) as a tree that can be copied.
+    #[test]
+    fn the_shipped_example_gives_everybody_what_the_plan_says() {
+        let file: toml::Table = toml::from_str(include_str!("../../../docs/examples/routing.toml")).unwrap();
+        let config: Config = file["alerts"].clone().try_into().unwrap();
+        assert_eq!(config.check(), []);
+        let tree = RouteTree::new(&config.route).unwrap();
+        let kinds = |severity: &str| {
+            let labels = Labels::new([("alertname", "X"), ("severity", severity)]);
+            let mut kinds = Vec::new();
+            for route in tree.matching(&labels) {
+                let receiver = config
+                    .receivers
+                    .iter()
+                    .find(|receiver| *receiver.name == *route.receiver);
+                let receiver = serde_json::to_value(receiver.unwrap()).unwrap();
+                let ways = receiver.as_object().unwrap().keys().filter(|key| *key != "name");
+                kinds.extend(ways.map(|way| format!("{} by {way}", route.receiver)));
+            }
+            format!("{severity}: {}", kinds.join(", "))
+        };
+        let who = ["P0", "P1", "P2", "P3", "unheard of"].map(kinds).join("\n");
+        insta::assert_snapshot!(format!("{who}\n\n{tree}"));
     }
 }
