@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind};
-use crate::label::Labels;
+use crate::label::{Fingerprint, Labels};
 use crate::notification::{GroupKey, IntegrationId, NotificationId};
 use crate::severity::Severity;
 use crate::text;
@@ -40,6 +40,12 @@ pub struct Incident {
     pub resolved_at: Option<Timestamp>,
     /// Where its escalation stands; `None` once nobody has to be paged any more.
     pub escalation: Option<Escalation>,
+    /// Whether its deadline passed before anybody took it.
+    #[serde(default)]
+    pub is_overdue: bool,
+    /// The alerts that fired at the last look, sorted.
+    #[serde(default)]
+    pub alerts: Vec<Fingerprint>,
     /// Everything that happened, the oldest first.
     pub timeline: Vec<TimelineEntry>,
 }

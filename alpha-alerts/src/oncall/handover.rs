@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::PersonName;
+use crate::incident::Acknowledgement;
 
 /// What happened on a shift, and what the next person has to know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,4 +22,20 @@ pub struct HandoverReport {
     pub outgoing: Vec<PersonName>,
     /// Who takes over.
     pub incoming: Vec<PersonName>,
+    /// Who wrote it, or had it written.
+    #[serde(default)]
+    pub created_by: String,
+    /// Who has read it and took over.
+    #[serde(default)]
+    pub accepted: Option<Acknowledgement>,
+}
+
+impl HandoverReport {
+    /// Notes who took over; the first one counts.
+    pub fn accept(&mut self, at: Timestamp, by: &str) {
+        self.accepted.get_or_insert_with(|| Acknowledgement {
+            at,
+            by: by.to_owned(),
+        });
+    }
 }
