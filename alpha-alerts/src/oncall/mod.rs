@@ -7,6 +7,7 @@ mod handover;
 mod overrides;
 mod person;
 mod schedule;
+mod shift;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub(crate) use person::is_name;
 pub use person::{PersonConfig, PersonName, RoleConfig};
 use schedule::Layer;
 pub use schedule::{Day, Duty, LayerConfig, Schedule, ScheduleConfig, Turn, WindowConfig};
+pub use shift::{Gap, Handover, Shift};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::label::Labels;
@@ -300,13 +302,8 @@ impl OnCall {
 
     /// Who is on duty at `at`, and why; nobody where there is no such schedule.
     pub fn duty(&self, schedule: &str, at: Timestamp, overrides: &Overrides) -> Duty {
-        let Ok(schedule) = self.schedule(schedule) else {
-            return Duty::default();
-        };
-        let just_after = at
-            .saturating_add(jiff::SignedDuration::from_nanos(1))
-            .unwrap_or(at);
-        schedule.duty(at, &overrides.touching(schedule.name(), at, just_after))
+        let schedule = self.schedule(schedule);
+        schedule.map_or_else(|_| Duty::default(), |schedule| schedule.duty_at(at, overrides))
     }
 }
 

@@ -248,13 +248,12 @@ impl Schedule {
         duty
     }
 
-    /// Every instant after `from` and before `to` at which the layers may change their answer, unsorted.
+    /// Every instant between `from` and `to` at which the layers may change their answer, and some around, unsorted.
     pub(super) fn boundaries(&self, from: Timestamp, to: Timestamp) -> Vec<Timestamp> {
         let mut boundaries = Vec::new();
         for layer in &self.layers {
             layer.add_boundaries(from, to, &mut boundaries);
         }
-        boundaries.retain(|boundary| from < *boundary && *boundary < to);
         boundaries
     }
 }

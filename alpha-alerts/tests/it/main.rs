@@ -1,0 +1,3 @@
+//! What only shows when the parts of the crate work together, or beside something that is not ours.
+
+mod oncall;
