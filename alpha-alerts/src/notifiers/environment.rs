@@ -35,6 +35,8 @@ pub struct Environment {
     pub acknowledge: Option<LinkTo>,
     /// Makes the link that silences.
     pub silence: Option<LinkTo>,
+    #[cfg(feature = "http-client")]
+    pub(super) clients: super::http::Clients,
 }
 
 impl Environment {
@@ -49,6 +51,8 @@ impl Environment {
             timeout: Duration::from_secs(10),
             acknowledge: None,
             silence: None,
+            #[cfg(feature = "http-client")]
+            clients: super::http::Clients::default(),
         }
     }
 

@@ -1,0 +1,636 @@
+//! What is said: titles and texts from templates, escaped for where they land and no longer than it allows.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use minijinja::value::Value;
+use minijinja::{AutoEscape, Error, ErrorKind, State, UndefinedBehavior};
+
+use super::limit::{ELLIPSIS, Limit};
+use super::markup::Dialect;
+use super::{Environment, Language, TemplateConfig};
+use crate::alert::Alert;
+use crate::label::Labels;
+use crate::notification::{Event, Lateness, Notification, Reason};
+use crate::severity::Severity;
+use crate::text;
+use crate::text::Text;
+
+/// How many alerts a message shows at most; the rest are counted. Nobody reads more at three in the morning.
+const SHOWN: usize = 25;
+
+/// How many characters of one label or annotation are shown, first and where there is little room.
+const CLIPS: [usize; 3] = [2000, 500, 120];
+
+/// How much work a template may cause; a built-in one with [`SHOWN`] alerts takes about a hundredth of it.
+const FUEL: u64 = 500_000;
+
+/// Renders notifications for one integration.
+pub(crate) struct Renderer {
+    engine: minijinja::Environment<'static>,
+    dialect: Dialect,
+    language: Language,
+    environment: Environment,
+}
+
+impl std::fmt::Debug for Renderer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Renderer")
+            .field("dialect", &self.dialect)
+            .field("language", &self.language)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What can be templated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Title,
+    Text,
+    Html,
+}
+
+impl Part {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Title => "title",
+            Self::Text => "text",
+            Self::Html => "html",
+        }
+    }
+
+    fn built_in(self, language: Language) -> &'static str {
+        match (self, language) {
+            (Self::Title, Language::En) => include_str!("templates/en/title.jinja"),
+            (Self::Title, Language::Zh) => include_str!("templates/zh/title.jinja"),
+            (Self::Text, Language::En) => include_str!("templates/en/text.jinja"),
+            (Self::Text, Language::Zh) => include_str!("templates/zh/text.jinja"),
+            (Self::Html, _) => include_str!("templates/page.jinja"),
+        }
+    }
+}
+
+impl Renderer {
+    /// A renderer whose texts are in `dialect`.
+    ///
+    /// # Errors
+    /// Each template of `config` that cannot be read.
+    pub(crate) fn new(
+        environment: &Environment,
+        config: &TemplateConfig,
+        language: Option<Language>,
+        dialect: Dialect,
+    ) -> Result<Self, Vec<Text>> {
+        let language = language.unwrap_or(environment.language);
+        let mut engine = engine();
+        let mut problems = Vec::new();
+        for (part, own) in [
+            (Part::Title, &config.title),
+            (Part::Text, &config.text),
+            (Part::Html, &config.html),
+        ] {
+            let dialects: &[Dialect] = match part {
+                Part::Title => &[Dialect::Plain],
+                Part::Text => &[dialect, Dialect::Plain],
+                Part::Html => &[Dialect::Html],
+            };
+            for dialect in dialects {
+                let built_in = part.built_in(language);
+                let name = format!("built-in/{}.{}", part.name(), dialect.name());
+                if let Err(error) = engine.add_template_owned(name, built_in) {
+                    problems.push(Text::plain(error));
+                }
+                let Some(own) = own else { continue };
+                let name = format!("own/{}.{}", part.name(), dialect.name());
+                if let Err(error) = engine.add_template_owned(name, own.clone()) {
+                    problems.push(text!(
+                        "the template `{part}` cannot be read: {error}",
+                        part = part.name(),
+                        error = one_line(&error.to_string())
+                    ));
+                    break;
+                }
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        Ok(Self {
+            engine,
+            dialect,
+            language,
+            environment: environment.clone(),
+        })
+    }
+
+    /// What to say about `notification`.
+    pub(crate) fn message<'a>(&'a self, notification: &'a Notification) -> Message<'a> {
+        self.message_with(notification, true)
+    }
+
+    /// The same without links that hold a signature, for where everybody reads.
+    pub(crate) fn message_without_links<'a>(&'a self, notification: &'a Notification) -> Message<'a> {
+        self.message_with(notification, false)
+    }
+
+    fn message_with<'a>(&'a self, notification: &'a Notification, has_links: bool) -> Message<'a> {
+        let link = |to: &Option<super::LinkTo>| {
+            to.as_ref()
+                .filter(|_| has_links)
+                .and_then(|link| link(notification))
+                .map(|url| url.to_string())
+        };
+        let needs_acknowledging = notification.event == Event::Firing;
+        Message {
+            renderer: self,
+            notification,
+            common_labels: notification.common_labels(),
+            common_annotations: notification.common_annotations(),
+            acknowledge: link(&self.environment.acknowledge).filter(|_| needs_acknowledging),
+            silence: link(&self.environment.silence).filter(|_| notification.event != Event::Resolved),
+        }
+    }
+
+    fn time(&self, at: Timestamp) -> String {
+        let zoned = at.to_zoned(self.environment.time_zone.clone());
+        zoned.strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
+    }
+}
+
+fn engine() -> minijinja::Environment<'static> {
+    let mut engine = minijinja::Environment::new();
+    engine.set_undefined_behavior(UndefinedBehavior::Chainable);
+    engine.set_fuel(Some(FUEL));
+    engine.set_auto_escape_callback(|name| {
+        let dialect = name.rsplit('.').next().map_or(Dialect::Plain, Dialect::named);
+        AutoEscape::Custom(dialect.name().into())
+    });
+    engine.set_formatter(|out, state, value| {
+        if value.is_undefined() || value.is_none() {
+            return Ok(());
+        }
+        let dialect = dialect_of(state);
+        let shown = value.to_string();
+        if value.is_safe() {
+            out.write_str(&shown)
+        } else {
+            out.write_str(&dialect.escape(&shown))
+        }
+        .map_err(Error::from)
+    });
+    engine.add_filter("bold", |state: &State, value: &Value| {
+        Value::from_safe_string(dialect_of(state).bold(&value.to_string()))
+    });
+    engine.add_filter("code", |state: &State, value: &Value| {
+        Value::from_safe_string(dialect_of(state).code(&value.to_string()))
+    });
+    engine.add_filter("link", |state: &State, url: &Value, label: &Value| {
+        Value::from_safe_string(dialect_of(state).link(&url.to_string(), &label.to_string()))
+    });
+    engine
+}
+
+fn dialect_of(state: &State) -> Dialect {
+    match state.auto_escape() {
+        AutoEscape::Custom(name) => Dialect::named(name),
+        _ => Dialect::Plain,
+    }
+}
+
+/// What to say about one notification.
+pub(crate) struct Message<'a> {
+    renderer: &'a Renderer,
+    notification: &'a Notification,
+    common_labels: Labels,
+    common_annotations: Labels,
+    /// The link that acknowledges. Whoever has it can use it.
+    pub(crate) acknowledge: Option<String>,
+    /// The link that silences.
+    pub(crate) silence: Option<String>,
+}
+
+impl Message<'_> {
+    /// The title: one line without markup.
+    pub(crate) fn title(&self, limit: Limit) -> String {
+        let title = self.attempt(Part::Title, Dialect::Plain).unwrap_or_else(|_| {
+            self.built_in(Part::Title, Dialect::Plain, SHOWN, CLIPS[2])
+                .unwrap_or_default()
+        });
+        let title = one_line(&title);
+        let title = if title.is_empty() {
+            self.name().to_owned()
+        } else {
+            title
+        };
+        limit.cut(&title, Dialect::Plain)
+    }
+
+    /// The text in the renderer's own dialect.
+    pub(crate) fn text(&self, limit: Limit) -> String {
+        self.text_in(self.renderer.dialect, limit)
+    }
+
+    /// The title in bold, then the text, in the renderer's own dialect: for receivers that have no place for a title.
+    pub(crate) fn titled_text(&self, limit: Limit) -> String {
+        let dialect = self.renderer.dialect;
+        let title =
+            dialect.with_line_breaks(format!("{}\n", dialect.bold(&self.title(Limit::Characters(300)))));
+        let text = self.text(limit.less(&title));
+        title + &text
+    }
+
+    /// `text` in the language of the message.
+    pub(crate) fn say(&self, english: &'static str, chinese: &'static str) -> &'static str {
+        match self.renderer.language {
+            Language::En => english,
+            Language::Zh => chinese,
+        }
+    }
+
+    /// The text without markup.
+    pub(crate) fn plain_text(&self, limit: Limit) -> String {
+        self.text_in(Dialect::Plain, limit)
+    }
+
+    fn text_in(&self, dialect: Dialect, limit: Limit) -> String {
+        let broken_title = self.attempt(Part::Title, Dialect::Plain).err();
+        let (part, broken) = match (self.attempt(Part::Text, dialect), broken_title) {
+            (Err(error), _) => (None, Some((Part::Text, error))),
+            (Ok(_), title) => (
+                Some(Part::Text).filter(|part| self.has_own(*part, dialect)),
+                title.map(|error| (Part::Title, error)),
+            ),
+        };
+        let Some((broken_part, error)) = broken else {
+            return self.fitted(part, dialect, limit);
+        };
+        let note = dialect.with_line_breaks(format!("\n{}", dialect.escape(&self.note(broken_part, &error))));
+        let note = if limit.admits(&note) { note } else { String::new() };
+        self.fitted(part, dialect, limit.less(&note)) + &note
+    }
+
+    /// The page of a mail.
+    pub(crate) fn html(&self, limit: Limit) -> String {
+        let own = self
+            .attempt(Part::Html, Dialect::Html)
+            .ok()
+            .filter(|page| self.has_own(Part::Html, Dialect::Html) && limit.admits(page));
+        if let Some(page) = own {
+            return page;
+        }
+        let mut text = self.text_in(Dialect::Html, limit);
+        if let Err(error) = self.attempt(Part::Html, Dialect::Html) {
+            text = format!("{text}\n{}", Dialect::Html.escape(&self.note(Part::Html, &error)));
+        }
+        let mut context = self.context(1, CLIPS[2]);
+        context.insert("title", Value::from(self.title(Limit::Characters(300))));
+        context.insert("text", Value::from_safe_string(text));
+        self.render("built-in/html.html", context).unwrap_or_default()
+    }
+
+    /// What is wrong with a template, told in the message itself.
+    fn note(&self, part: Part, error: &Error) -> String {
+        let (part, error) = (part.name(), one_line(&error.to_string()));
+        let note = match self.renderer.language {
+            Language::En => {
+                format!("(The template `{part}` is broken, so the built-in one was used: {error})")
+            }
+            Language::Zh => format!("(模板 `{part}` 有误,已改用内置模板:{error})"),
+        };
+        Limit::Characters(400).cut(&note, Dialect::Plain)
+    }
+
+    /// The receiver's own template rendered in full, or the built-in one where there is none.
+    ///
+    /// An own template that renders to nothing counts as broken: no receiver takes an empty message.
+    fn attempt(&self, part: Part, dialect: Dialect) -> Result<String, Error> {
+        if !self.has_own(part, dialect) {
+            return Ok(String::new());
+        }
+        let rendered = self.own(part, dialect, SHOWN, CLIPS[0]);
+        let rendered = match rendered {
+            Ok(text) if text.trim().is_empty() => Err(Error::new(ErrorKind::InvalidOperation, "it is empty")),
+            other => other,
+        };
+        if let Err(error) = &rendered {
+            tracing::warn!(
+                integration = %self.notification.integration,
+                template = part.name(),
+                error = %one_line(&error.to_string()),
+                "a template is broken; the built-in one is used"
+            );
+        }
+        rendered
+    }
+
+    fn has_own(&self, part: Part, dialect: Dialect) -> bool {
+        let name = format!("own/{}.{}", part.name(), dialect.name());
+        self.renderer.engine.get_template(&name).is_ok()
+    }
+
+    /// The text with as many alerts, and as much of each, as fits.
+    fn fitted(&self, own: Option<Part>, dialect: Dialect, limit: Limit) -> String {
+        let render = |shown: usize, clip: usize, dialect: Dialect| {
+            own.map_or_else(
+                || self.built_in(Part::Text, dialect, shown, clip),
+                |part| self.own(part, dialect, shown, clip),
+            )
+        };
+        let total = self.notification.alerts.len();
+        let mut shown = total.min(SHOWN);
+        let mut attempts = vec![(shown, CLIPS[0]), (shown, CLIPS[1])];
+        while shown > 1 {
+            shown /= 2;
+            attempts.push((shown, CLIPS[1]));
+        }
+        attempts.extend([(shown, CLIPS[2]), (0, CLIPS[2])]);
+        for (shown, clip) in attempts {
+            match render(shown, clip, dialect) {
+                Ok(text) if limit.admits(&text) => return text,
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        // Even one alert is too much: the text without markup, cut where the room ends.
+        let plain = render(1, CLIPS[1], Dialect::Plain)
+            .or_else(|_| self.built_in(Part::Text, Dialect::Plain, 1, CLIPS[1]))
+            .unwrap_or_else(|_| self.name().to_owned());
+        limit.cut(plain.trim(), dialect)
+    }
+
+    fn own(&self, part: Part, dialect: Dialect, shown: usize, clip: usize) -> Result<String, Error> {
+        let name = format!("own/{}.{}", part.name(), dialect.name());
+        let text = self.render(&name, self.context(shown, clip))?;
+        Ok(dialect.with_line_breaks(text.trim().to_owned()))
+    }
+
+    fn built_in(&self, part: Part, dialect: Dialect, shown: usize, clip: usize) -> Result<String, Error> {
+        let name = format!("built-in/{}.{}", part.name(), dialect.name());
+        let text = self.render(&name, self.context(shown, clip))?;
+        Ok(dialect.with_line_breaks(text.trim().to_owned()))
+    }
+
+    fn render(&self, name: &str, context: BTreeMap<&'static str, Value>) -> Result<String, Error> {
+        self.renderer
+            .engine
+            .get_template(name)?
+            .render(Value::from(context))
+    }
+
+    /// What the group is called: the alert's name where all share one, else what it is grouped by.
+    fn name(&self) -> &str {
+        let labels = [&self.notification.group_labels, &self.common_labels];
+        labels
+            .into_iter()
+            .find_map(|labels| labels.get("alertname"))
+            .or_else(|| {
+                self.notification
+                    .group_labels
+                    .iter()
+                    .map(|(_, value)| value)
+                    .next()
+            })
+            .or_else(|| self.notification.alerts.first().map(Alert::name))
+            .filter(|name| !name.is_empty())
+            .unwrap_or("Alert")
+    }
+
+    /// The summary that all alerts share, or that of the only one.
+    pub(crate) fn summary(&self) -> Option<&str> {
+        self.common_annotations.get("summary")
+    }
+
+    /// Where it is written what to do.
+    pub(crate) fn runbook(&self) -> Option<&str> {
+        ["runbook_url", "runbook"]
+            .into_iter()
+            .find_map(|name| self.common_annotations.get(name))
+    }
+
+    fn owners(&self) -> Option<&str> {
+        ["owners", "owner", "role", "team"].into_iter().find_map(|name| {
+            self.common_annotations
+                .get(name)
+                .or_else(|| self.common_labels.get(name))
+        })
+    }
+
+    /// What templates see, with `shown` alerts and `clip` characters of each value.
+    fn context(&self, shown: usize, clip: usize) -> BTreeMap<&'static str, Value> {
+        let notification = self.notification;
+        let alert = |alert: &Alert| self.alert(alert, clip);
+        let all = notification.alerts.iter().take(shown);
+        let now = notification.created_at;
+        let (resolved, firing): (Vec<&Alert>, Vec<&Alert>) =
+            all.clone().partition(|alert| alert.is_resolved_at(now));
+        let list = |alerts: Vec<&Alert>| Value::from(alerts.into_iter().map(alert).collect::<Vec<_>>());
+        let optional =
+            |text: Option<&str>| text.map_or(Value::UNDEFINED, |text| Value::from(clipped(text, clip)));
+        let external_url = self.renderer.environment.external_url.as_ref();
+        BTreeMap::from([
+            ("event", Value::from(event_name(notification.event))),
+            ("severity", Value::from(notification.severity.name())),
+            (
+                "color",
+                Value::from(color(notification.severity, notification.event)),
+            ),
+            ("language", Value::from(language_tag(self.renderer.language))),
+            ("receiver", Value::from(&*notification.receiver)),
+            (
+                "group_key",
+                Value::from(clipped(notification.group.as_str(), clip)),
+            ),
+            ("group_labels", labels(&notification.group_labels, clip)),
+            ("common_labels", labels(&self.common_labels, clip)),
+            ("common_annotations", labels(&self.common_annotations, clip)),
+            ("name", Value::from(clipped(self.name(), clip))),
+            ("summary", optional(self.summary())),
+            ("owners", optional(self.owners())),
+            ("runbook_url", optional(self.runbook())),
+            (
+                "acknowledge_url",
+                self.acknowledge.clone().map_or(Value::UNDEFINED, Value::from),
+            ),
+            (
+                "silence_url",
+                self.silence.clone().map_or(Value::UNDEFINED, Value::from),
+            ),
+            (
+                "external_url",
+                external_url.map_or(Value::UNDEFINED, |url| Value::from(url.as_str())),
+            ),
+            (
+                "incident",
+                notification
+                    .incident
+                    .map_or(Value::UNDEFINED, |id| Value::from(id.0)),
+            ),
+            ("firing_count", Value::from(notification.firing().count())),
+            ("resolved_count", Value::from(notification.resolved().count())),
+            (
+                "hidden_count",
+                Value::from(notification.alerts.len().saturating_sub(shown)),
+            ),
+            ("firing", list(firing)),
+            ("resolved", list(resolved)),
+            ("alerts", list(all.collect())),
+            ("reason", reason(&notification.reason, clip)),
+            (
+                "late",
+                notification
+                    .late
+                    .as_ref()
+                    .map_or(Value::UNDEFINED, |late| self.lateness(late, clip)),
+            ),
+        ])
+    }
+
+    fn alert(&self, alert: &Alert, clip: usize) -> Value {
+        let annotation = |name: &str| {
+            alert
+                .annotations
+                .get(name)
+                .map_or(Value::UNDEFINED, |text| Value::from(clipped(text, clip)))
+        };
+        Value::from(BTreeMap::from([
+            ("name", Value::from(clipped(alert.name(), clip))),
+            (
+                "is_resolved",
+                Value::from(alert.is_resolved_at(self.notification.created_at)),
+            ),
+            ("labels", labels(&alert.labels, clip)),
+            ("labels_text", Value::from(labels_text(&alert.labels, clip))),
+            ("annotations", labels(&alert.annotations, clip)),
+            ("summary", annotation("summary")),
+            ("description", annotation("description")),
+            ("runbook_url", annotation("runbook_url")),
+            ("starts_at", Value::from(self.renderer.time(alert.starts_at))),
+            ("ends_at", Value::from(self.renderer.time(alert.ends_at))),
+            ("generator_url", Value::from(clipped(&alert.generator_url, clip))),
+            ("fingerprint", Value::from(alert.fingerprint().to_string())),
+        ]))
+    }
+
+    /// When the group fired and was over, for a message that comes late.
+    fn lateness(&self, late: &Lateness, clip: usize) -> Value {
+        let notification = self.notification;
+        let fired = notification.alerts.iter().map(|alert| alert.starts_at).min();
+        let resolved = (notification.event == Event::Resolved)
+            .then(|| notification.alerts.iter().map(|alert| alert.ends_at).max())
+            .flatten();
+        let zone = &self.renderer.environment.time_zone;
+        let time = |at: Option<Timestamp>| {
+            at.map_or(Value::UNDEFINED, |at| {
+                Value::from(short_time(at, notification.created_at, zone))
+            })
+        };
+        Value::from(BTreeMap::from([
+            ("since", time(Some(late.since))),
+            ("fired", time(fired)),
+            ("resolved", time(resolved)),
+            ("because", Value::from(clipped(&late.because, clip))),
+            ("merged", Value::from(late.merged)),
+        ]))
+    }
+}
+
+fn language_tag(language: Language) -> &'static str {
+    match language {
+        Language::En => "en",
+        Language::Zh => "zh-CN",
+    }
+}
+
+/// What the event is called in templates and payloads.
+pub(crate) fn event_name(event: Event) -> &'static str {
+    match event {
+        Event::Firing => "firing",
+        Event::Acknowledged => "acknowledged",
+        Event::Resolved => "resolved",
+    }
+}
+
+/// The colour of a severity where colours are hexadecimal: Slack's own for the plan's words (M6), and green for what is over.
+pub(crate) fn color(severity: Severity, event: Event) -> &'static str {
+    match (event, severity) {
+        (Event::Resolved, _) | (_, Severity::P2) => "#2EB886",
+        (_, Severity::P0) => "#A30200",
+        (_, Severity::P1) => "#DAA038",
+        (_, Severity::P3) => "#439FE0",
+    }
+}
+
+/// `10:02` on the day of `now`, with the date on another.
+fn short_time(at: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
+    let (at, now) = (at.to_zoned(zone.clone()), now.to_zoned(zone.clone()));
+    let format = if at.date() == now.date() {
+        "%H:%M"
+    } else {
+        "%Y-%m-%d %H:%M"
+    };
+    at.strftime(format).to_string()
+}
+
+fn clipped(text: &str, clip: usize) -> String {
+    match text.char_indices().nth(clip) {
+        Some((end, _)) => format!("{}{ELLIPSIS}", text[..end].trim_end()),
+        None => text.to_owned(),
+    }
+}
+
+/// `text` in one line: whatever breaks lines or steers a terminal becomes a space.
+pub(crate) fn one_line(text: &str) -> String {
+    let spaced: String = text
+        .chars()
+        .map(|character| if character.is_control() { ' ' } else { character })
+        .collect();
+    spaced.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn labels(labels: &Labels, clip: usize) -> Value {
+    let pairs = labels
+        .iter()
+        .map(|(name, value)| (name.to_owned(), Value::from(clipped(value, clip))));
+    Value::from(pairs.collect::<BTreeMap<String, Value>>())
+}
+
+/// `instance=node-1 job=validator`; the name of the alert is told elsewhere.
+fn labels_text(labels: &Labels, clip: usize) -> String {
+    let pairs = labels
+        .iter()
+        .filter(|(name, _)| *name != "alertname")
+        .map(|(name, value)| format!("{name}={}", clipped(value, clip)));
+    clipped(&pairs.collect::<Vec<_>>().join(" "), clip)
+}
+
+fn reason(reason: &Reason, clip: usize) -> Value {
+    let mut fields = BTreeMap::new();
+    let mut set = |name: &'static str, value: Value| fields.insert(name, value);
+    let kind = match reason {
+        Reason::New => "new",
+        Reason::MoreFiring => "more_firing",
+        Reason::SomeResolved => "some_resolved",
+        Reason::AllResolved => "all_resolved",
+        Reason::Repeated => "repeated",
+        Reason::Escalation { policy, step, round } => {
+            set("policy", Value::from(policy));
+            set("step", Value::from(*step));
+            set("round", Value::from(*round));
+            "escalation"
+        }
+        Reason::Acknowledged { by } => {
+            set("by", Value::from(clipped(by, clip)));
+            "acknowledged"
+        }
+        Reason::Fallback { failed, because } => {
+            set("failed", Value::from(failed.as_str()));
+            set("because", Value::from(clipped(because, clip)));
+            "fallback"
+        }
+        Reason::Test => "test",
+    };
+    set("kind", Value::from(kind));
+    Value::from(fields)
+}
