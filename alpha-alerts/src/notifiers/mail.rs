@@ -91,7 +91,7 @@ mod tests {
             "@b",
             "a b@c",
             "a@b\r\nBcc: x@y",
-            "x\n <a@b>",
+            "x\ny <a@b>",
             "a@b, c@d",
         ] {
             assert_eq!(Address::parse(wrong), None, "{wrong:?}");
