@@ -8,6 +8,7 @@ use std::fmt;
 use std::io::Write as _;
 use std::net::TcpListener;
 
+mod alertmanager;
 mod certificates;
 mod docker;
 mod nginx;
@@ -15,6 +16,7 @@ mod node;
 mod postgres;
 mod redis;
 
+pub use alertmanager::*;
 pub use certificates::*;
 pub use docker::*;
 pub use nginx::*;
