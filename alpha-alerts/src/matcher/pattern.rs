@@ -52,7 +52,7 @@ fn is_meta(character: char) -> bool {
 
 /// The same expression for the `regex` crate. What the two read differently is rewritten: in Go, `\d`, `\s`, `\w` and `\b`
 /// mean ASCII, a brace that begins no repetition and a bracket inside brackets stand for themselves, and there are
-/// octal escapes, `\Q…\E` and no operations on sets. What is wrong stays, and is refused by the crate.
+/// octal escapes, `\Q…\E`, groups of one name and no operations on sets. What is wrong stays, and is refused by the crate.
 fn translated(go: &str) -> String {
     let mut out = String::with_capacity(go.len() + 16);
     let mut rest = go.chars().peekable();
@@ -73,6 +73,13 @@ fn translated(go: &str) -> String {
                 }
                 None => out.push_str("\\{"),
             },
+            '(' => {
+                out.push('(');
+                if let Some(length) = name_of_group(rest.clone()) {
+                    rest.nth(length - 1);
+                    out.push_str("?:");
+                }
+            }
             '}' | ']' => out.extend(['\\', character]),
             other => out.push(other),
         }
@@ -227,6 +234,17 @@ fn named_class(mut rest: Peekable<Chars<'_>>) -> Option<String> {
     (is_named && rest.next() == Some(']')).then_some(name)
 }
 
+/// How long `?P<name>` is, where it follows. Nobody asks for what a group found, and in Go two may have one name.
+fn name_of_group(rest: Peekable<Chars<'_>>) -> Option<usize> {
+    let text: String = rest.take_while(|character| *character != '>').collect();
+    let name = text.strip_prefix("?P<").or_else(|| text.strip_prefix("?<"))?;
+    let is_name = !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte == b'_' || byte.is_ascii_alphanumeric());
+    is_name.then_some(text.len() + 1)
+}
+
 /// `n`, `n,` or `n,m` where it follows and a brace closes it.
 fn repetition(rest: Peekable<Chars<'_>>) -> Option<String> {
     let mut is_closed = false;
@@ -278,7 +296,7 @@ mod tests {
         assert!(is_match("(?s).+", "a\nb"));
     }
 
-    /// Each line was tried with Go's `regexp`, whose documentation of the syntax it follows.
+    /// From the documentation of Go's `regexp/syntax`; `tests/it/routing.rs` compares with the real thing.
     #[test]
     fn expressions_mean_what_they_mean_in_go() {
         for (pattern, value, expected) in [
@@ -313,7 +331,7 @@ mod tests {
             (r"\<a\>", "<a>", true),
             (r"a\/b\-c\ d", "a/b-c d", true),
             (r"foo\b.*", "foo bar", true),
-            (r"(?P<n>a)(?:b)", "ab", true),
+            (r"(?P<n>a)(?:b)(?P<n>c)", "abc", true),
             (r"\Aab\z", "ab", true),
         ] {
             assert_eq!(is_match(pattern, value), expected, "{pattern} on {value}");

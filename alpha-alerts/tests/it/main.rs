@@ -1,3 +1,4 @@
 //! What only shows when the parts of the crate work together, or beside something that is not ours.
 
 mod oncall;
+mod routing;
