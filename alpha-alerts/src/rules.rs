@@ -7,6 +7,7 @@ use crate::config::{Config, DeliveryConfig, HeartbeatConfig};
 use crate::escalation::Policies;
 use crate::inhibit::Inhibitor;
 use crate::notification::IntegrationId;
+use crate::notifier::Notifier;
 use crate::notifiers::{Environment, Integration, build};
 use crate::oncall::{OnCall, PersonConfig};
 use crate::route::RouteTree;
@@ -38,24 +39,45 @@ pub struct IntegrationSpec {
     pub send_resolved: bool,
 }
 
+/// A notifier that the program brings itself.
+#[derive(Clone, Debug)]
+pub struct OwnNotifier {
+    /// The receiver that it belongs to.
+    pub receiver: String,
+    /// The notifier.
+    pub notifier: Arc<dyn Notifier>,
+}
+
 /// The integrations of a configuration, ready to be told.
 pub type Integrations = HashMap<IntegrationId, Integration>;
 
 impl Rules {
-    /// Compiles a configuration and builds its integrations. Nothing is sent.
+    /// Compiles a configuration and builds its integrations; `own` are further notifiers of its receivers, which no
+    /// configuration can name. Nothing is sent.
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub fn compile(config: &Config, environment: &Environment) -> Result<(Self, Integrations), Vec<Text>> {
+    pub fn compile(
+        config: &Config,
+        environment: &Environment,
+        own: &[OwnNotifier],
+    ) -> Result<(Self, Integrations), Vec<Text>> {
         let mut problems = config.check();
         let mut integrations = Integrations::new();
         let mut specs = HashMap::new();
         let people: Vec<_> = config.on_call.people.iter().map(PersonConfig::receiver).collect();
         for receiver in config.receivers.iter().chain(&people) {
-            let built = build(receiver, environment).unwrap_or_else(|found| {
+            let mut built = build(receiver, environment).unwrap_or_else(|found| {
                 problems.extend(found);
                 Vec::new()
             });
+            let own = own.iter().filter(|own| own.receiver == receiver.name);
+            built.extend(own.enumerate().map(|(index, own)| Integration {
+                id: format!("{}/{}/own-{index}", receiver.name, own.notifier.kind()).into(),
+                notifier: own.notifier.clone(),
+                send_resolved: true,
+                rate: None,
+            }));
             let spec = |integration: &Integration| IntegrationSpec {
                 id: integration.id.clone(),
                 send_resolved: integration.send_resolved,

@@ -21,8 +21,9 @@ use crate::clock::{Clock, SystemClock};
 use crate::command::Command;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
+use crate::notifier::Notifier;
 use crate::notifiers::Environment;
-use crate::rules::Rules;
+use crate::rules::{OwnNotifier, Rules};
 use crate::state::State;
 use crate::store::Store;
 use crate::text;
@@ -55,6 +56,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     environment: Environment,
+    own: Vec<OwnNotifier>,
     tasks: std::sync::Mutex<Vec<JoinHandle<()>>>,
     /// Stops the writer first, so that what it commits last can still be delivered or given back.
     stop: CancellationToken,
@@ -67,10 +69,21 @@ pub struct DispatcherBuilder {
     store: Arc<dyn Store>,
     environment: Environment,
     clock: Arc<dyn Clock>,
+    own: Vec<OwnNotifier>,
     seed: Option<u64>,
 }
 
 impl DispatcherBuilder {
+    /// A notifier of the program's own for a receiver of the configuration, beside those that the configuration names.
+    #[must_use]
+    pub fn with_notifier(mut self, receiver: &str, notifier: Arc<dyn Notifier>) -> Self {
+        self.own.push(OwnNotifier {
+            receiver: receiver.to_owned(),
+            notifier,
+        });
+        self
+    }
+
     /// Another clock than this machine's.
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -90,7 +103,8 @@ impl DispatcherBuilder {
     /// # Errors
     /// [`ErrorKind::InvalidConfig`] with everything that is wrong with the configuration, and whatever the store says.
     pub async fn start(self) -> Result<Dispatcher> {
-        let (rules, integrations) = Rules::compile(&self.config, &self.environment).map_err(invalid)?;
+        let (rules, integrations) =
+            Rules::compile(&self.config, &self.environment, &self.own).map_err(invalid)?;
         let rules = Arc::new(rules);
         let mut random = self
             .seed
@@ -110,6 +124,7 @@ impl DispatcherBuilder {
             clock: self.clock.clone(),
             metrics: metrics.clone(),
             environment: self.environment,
+            own: self.own,
             tasks: std::sync::Mutex::default(),
             stop: stop.clone(),
         });
@@ -153,6 +168,7 @@ impl Dispatcher {
             store,
             clock: Arc::new(SystemClock),
             environment,
+            own: Vec::new(),
             seed: None,
         }
     }
@@ -182,7 +198,8 @@ impl Dispatcher {
     /// # Errors
     /// [`ErrorKind::InvalidConfig`] with everything that is wrong with it; the old one stays in force then.
     pub async fn reload(&self, config: &Config) -> Result<()> {
-        let (rules, integrations) = Rules::compile(config, &self.shared.environment).map_err(invalid)?;
+        let (rules, integrations) =
+            Rules::compile(config, &self.shared.environment, &self.shared.own).map_err(invalid)?;
         let (reply, answer) = oneshot::channel();
         let request = Request::Reload {
             rules: Arc::new(rules),

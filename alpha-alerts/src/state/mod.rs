@@ -311,3 +311,6 @@ impl State {
         NotificationId(uuid::Builder::from_random_bytes(self.random.u128(..).to_be_bytes()).into_uuid())
     }
 }
+
+#[cfg(test)]
+mod tests;
