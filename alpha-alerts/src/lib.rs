@@ -31,6 +31,8 @@ pub mod simulate;
 pub mod state;
 pub mod store;
 pub mod stores;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod text;
 mod time_interval;
 

@@ -207,7 +207,8 @@ impl Content {
         let taken = queue::take(waiting.collect())?;
         let delivery = taken.delivery;
         for sequence in taken.merged {
-            self.finish(sequence, DeliveryState::Merged, claim.now, None);
+            let detail = self.outbox.get(&sequence)?.detail.clone();
+            self.finish(sequence, DeliveryState::Merged, claim.now, detail);
             if let Some(row) = self.outbox.get_mut(&sequence) {
                 row.merged_into = Some(delivery.notification.id);
             }
@@ -257,6 +258,7 @@ impl Content {
             Verdict::Released { not_before } => {
                 row.claimed = None;
                 row.not_before = *not_before;
+                row.changed_at = at;
             }
         }
         for follow_up in &settlement.follow_ups {

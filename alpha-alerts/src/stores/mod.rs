@@ -2,8 +2,14 @@
 
 mod memory;
 mod queue;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod sql;
 
 pub use memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use sql::PostgresStore;
+#[cfg(feature = "sqlite")]
+pub use sql::{Durability, SqliteStore};
 
 use crate::error::{Error, ErrorKind};
 use crate::text;

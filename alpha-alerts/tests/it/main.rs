@@ -2,3 +2,5 @@
 
 mod oncall;
 mod routing;
+#[cfg(all(feature = "sqlite", feature = "postgres", feature = "testing"))]
+mod store;

@@ -1,0 +1,3 @@
+//! For tests here and downstream: what an implementation of this crate's traits has to pass.
+
+pub mod store;
