@@ -3,7 +3,7 @@
 use std::fmt;
 use std::hash::Hasher;
 
-use serde::de::{MapAccess, Visitor};
+use serde::de::{self, DeserializeSeed, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -44,13 +44,24 @@ impl Labels {
             }
             for part in [name.as_ref(), value.as_ref()] {
                 text.push_str(part);
-                ends.push(u32::try_from(text.len()).unwrap_or(u32::MAX));
+                ends.push(end_of(&text));
             }
         }
         Self {
             text: text.into_boxed_str(),
             ends: ends.into_boxed_slice(),
         }
+    }
+
+    /// Labels from names and values that stand one after the other in `text`, each with where it ends.
+    fn from_parts(text: &str, ends: &[u32]) -> Self {
+        let parts = Self {
+            text: text.into(),
+            ends: ends.into(),
+        };
+        // Go's encoder sorts the names, so that those of Prometheus need no second pass.
+        let is_sorted = parts.iter().is_sorted_by(|(left, _), (right, _)| left < right);
+        if is_sorted { parts } else { Self::new(parts.iter()) }
     }
 
     /// The value of `name`.
@@ -152,17 +163,51 @@ impl<'de> Deserialize<'de> for Labels {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Labels, A::Error> {
-                let mut pairs: Vec<(String, String)> =
-                    Vec::with_capacity(map.size_hint().unwrap_or(8).min(64));
-                while let Some(pair) = map.next_entry()? {
-                    pairs.push(pair);
+                let mut text = String::with_capacity(256);
+                let mut ends = Vec::with_capacity(map.size_hint().unwrap_or(16).clamp(16, 128));
+                while map.next_key_seed(Appended(&mut text))?.is_some() {
+                    ends.push(end_of(&text));
+                    map.next_value_seed(Appended(&mut text))?;
+                    ends.push(end_of(&text));
                 }
-                Ok(Labels::new(pairs))
+                Ok(Labels::from_parts(&text, &ends))
             }
         }
 
         deserializer.deserialize_map(LabelsVisitor)
     }
+}
+
+/// Reads one string to the end of a text, so that a label costs no allocation of its own.
+struct Appended<'a>(&'a mut String);
+
+impl<'de> DeserializeSeed<'de> for Appended<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Appended<'_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a text")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<(), E> {
+        // Offsets are 32 bits wide.
+        if self.0.len() + text.len() > u32::MAX as usize {
+            return Err(E::custom("a set of labels is larger than 4 GiB"));
+        }
+        self.0.push_str(text);
+        Ok(())
+    }
+}
+
+fn end_of(text: &str) -> u32 {
+    u32::try_from(text.len()).unwrap_or(u32::MAX)
 }
 
 impl fmt::Display for Fingerprint {
@@ -206,7 +251,7 @@ impl Serialize for Fingerprint {
 impl<'de> Deserialize<'de> for Fingerprint {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        text.parse().map_err(de::Error::custom)
     }
 }
 
@@ -244,6 +289,8 @@ mod tests {
         assert_eq!(json, r#"{"a":"","名":"值"}"#);
         assert_eq!(serde_json::from_str::<Labels>(&json).unwrap(), labels);
         assert!(serde_json::from_str::<Labels>(r#"{"a":1}"#).is_err());
+        let unsorted = serde_json::from_str::<Labels>(r#"{"b":"1","a":"\u00e9","b":"2"}"#).unwrap();
+        assert_eq!(unsorted, Labels::new([("a", "é"), ("b", "2")]));
     }
 
     #[test]

@@ -9,8 +9,11 @@ pub mod config;
 pub mod dispatcher;
 mod error;
 pub mod escalation;
+pub mod exposition;
 pub mod group;
 mod hash;
+#[cfg(feature = "inbound")]
+pub mod inbound;
 pub mod incident;
 mod inhibit;
 mod label;

@@ -29,13 +29,32 @@ pub enum Language {
     Chinese,
 }
 
-static CHINESE: [&str; 3] = [
+static CHINESE: [&str; 4] = [
     include_str!("../locales/zh-CN/cli.toml"),
     include_str!("../locales/zh-CN/probes.toml"),
     include_str!("../locales/zh-CN/bench.toml"),
+    include_str!("../locales/zh-CN/alerts.toml"),
 ];
 
+impl alpha_alerts::Translate for Language {
+    fn template<'a>(&'a self, template: &'a str) -> &'a str {
+        Translate::template(self, template)
+    }
+
+    fn separator(&self) -> &str {
+        Translate::separator(self)
+    }
+}
+
 impl Language {
+    /// The same language for what receivers are told.
+    pub fn of_notifications(self) -> alpha_alerts::notifiers::Language {
+        match self {
+            Self::English => alpha_alerts::notifiers::Language::En,
+            Self::Chinese => alpha_alerts::notifiers::Language::Zh,
+        }
+    }
+
     /// The language of the help and of all messages: `--lang` if it stands anywhere in the arguments, else the locale.
     ///
     /// It is looked for before the arguments are parsed, because what is wrong with them is told in it too.

@@ -31,7 +31,7 @@ use crate::text::Text;
 
 use courier::{Courier, DeliveryPolicy};
 pub use metrics::{LATENCY_BOUNDS_SECONDS, Latency, Metrics, Outcomes};
-use writer::{Request, Writer};
+use writer::{PRUNE_EVERY, Request, Writer};
 
 /// So many commands may wait for the writer; more are refused at once rather than answered late.
 const QUEUE: usize = 4096;
@@ -71,6 +71,7 @@ pub struct DispatcherBuilder {
     clock: Arc<dyn Clock>,
     own: Vec<OwnNotifier>,
     seed: Option<u64>,
+    prune_every: Duration,
 }
 
 impl DispatcherBuilder {
@@ -81,6 +82,13 @@ impl DispatcherBuilder {
             receiver: receiver.to_owned(),
             notifier,
         });
+        self
+    }
+
+    /// How often what is over for longer than it is kept is forgotten. Default: one hour.
+    #[must_use]
+    pub fn with_prune_every(mut self, interval: Duration) -> Self {
+        self.prune_every = interval;
         self
     }
 
@@ -147,6 +155,7 @@ impl DispatcherBuilder {
             fence: None,
             leads_until: self.clock.now(),
             stop_courier: stop_courier.clone(),
+            prune_every: self.prune_every,
             random,
         };
         // A single instance leads when this returns, and one that follows shows what the leading one stored.
@@ -170,6 +179,7 @@ impl Dispatcher {
             environment,
             own: Vec::new(),
             seed: None,
+            prune_every: PRUNE_EVERY,
         }
     }
 

@@ -28,8 +28,8 @@ const INBOX_BATCH: usize = 256;
 /// How long to wait before trying a store again that refused.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
-/// Settled notifications older than they are kept for are forgotten this often.
-const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+/// Settled notifications older than they are kept for are forgotten this often, unless told otherwise.
+pub(super) const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 
 /// What the writer is asked.
 #[derive(Debug)]
@@ -57,6 +57,7 @@ pub(super) struct Writer {
     /// When the lead is over if it is not renewed.
     pub(super) leads_until: Timestamp,
     pub(super) stop_courier: CancellationToken,
+    pub(super) prune_every: Duration,
     pub(super) random: fastrand::Rng,
 }
 
@@ -153,7 +154,7 @@ impl Writer {
                     self.errand(Errand::Look);
                 }
                 () = sleep_until(&*clock, prune_at) => {
-                    prune_at = later(clock.now(), PRUNE_EVERY);
+                    prune_at = later(clock.now(), self.prune_every);
                     self.prune().await;
                 }
             }

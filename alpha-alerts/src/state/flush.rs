@@ -193,7 +193,7 @@ impl State {
     }
 
     /// What mutes the route at `now`.
-    fn muting(&self, route: &Route, now: Timestamp) -> Option<Suppression> {
+    pub(crate) fn muting(&self, route: &Route, now: Timestamp) -> Option<Suppression> {
         let intervals = self.rules.time_intervals();
         let muted = route
             .mute_time_intervals
