@@ -449,7 +449,7 @@ pub(crate) fn mark_interleaved(baseline: &mut BenchReport, candidate: &mut Bench
 
 /// Joins the slices of one side of an interleaved run: slice `n` becomes window `n`.
 pub(crate) fn join_slices(slices: &[BenchReport], config: &Config) -> crate::Result<BenchReport> {
-    let mut joined = BenchReport::merge(slices, config)?;
+    let mut joined = BenchReport::add_up(slices, config)?;
     joined.series.windows = slices
         .iter()
         .enumerate()

@@ -46,6 +46,9 @@ pub struct Config {
     pub timeout: Duration,
     /// How many cores send; by default one, and all of them for a high rate or many closed connections.
     pub workers: Option<usize>,
+    /// Keeps each worker on a core of its own, so that the scheduler moves none in the middle of a run; off by default,
+    /// since it helps only where nothing else wants those cores. Linux only.
+    pub pinned: bool,
     /// How long before each intended start the generator stops sleeping and spins; zero by default. Some 60 µs buy the
     /// last microseconds of precision at the price of a busy core.
     #[serde(with = "required")]
@@ -99,6 +102,7 @@ impl Default for Config {
             warm_up: Duration::ZERO,
             timeout: Duration::from_secs(10),
             workers: None,
+            pinned: false,
             spin: Duration::ZERO,
             fresh_connections: false,
             thresholds: Vec::new(),
@@ -148,6 +152,13 @@ impl Config {
     #[must_use]
     pub fn with_workers(mut self, workers: usize) -> Self {
         self.workers = Some(workers);
+        self
+    }
+
+    /// Keeps each worker on a core of its own.
+    #[must_use]
+    pub fn with_pinned(mut self, pinned: bool) -> Self {
+        self.pinned = pinned;
         self
     }
 

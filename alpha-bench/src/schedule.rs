@@ -211,6 +211,10 @@ enum Plan {
     Replay(std::sync::Arc<[Duration]>),
 }
 
+/// How long a replay lasts at least and at most after its last request has started.
+const SHORTEST_TAIL: Duration = Duration::from_millis(10);
+const LONGEST_TAIL: Duration = Duration::from_secs(1);
+
 impl ArrivalSchedule {
     /// The schedule of `open`, cut at `limit`; a constant rate without a limit would never end.
     ///
@@ -281,7 +285,10 @@ impl ArrivalSchedule {
             return Err(Error::invalid(text!("a replay needs at least one time")));
         };
         let scaled = |offset: f64| Duration::from_secs_f64((offset - first) / replay.speed);
-        let end = scaled(last) + Duration::from_nanos(1);
+        // The last request lasts as long as the others do on average, as at a steady rate; without that its start would
+        // be the end of the load, which a generator that is a microsecond late would miss.
+        let tail = scaled(last) / u32::try_from(offsets.len() - 1).unwrap_or(u32::MAX).max(1);
+        let end = scaled(last) + tail.clamp(SHORTEST_TAIL, LONGEST_TAIL);
         Ok((Plan::Replay(offsets.into_iter().map(scaled).collect()), end))
     }
 
@@ -472,6 +479,7 @@ mod tests {
             .map(|arrival| arrival.at.as_millis())
             .collect();
         assert_eq!(starts, [0, 250, 1000]);
+        assert_eq!(schedule.end().as_millis(), 1500);
     }
 
     #[test]

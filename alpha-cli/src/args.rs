@@ -9,7 +9,8 @@ use crate::language::Language;
 mod bench;
 
 pub use bench::{
-    BenchCommand, CompareArgs, FindMaxArgs, LoadArgs, ModelArg, ReportArgs, ReportFormat, RunArgs, TargetArgs,
+    BenchCommand, CompareArgs, FindMaxArgs, LoadArgs, MergeArgs, ModelArg, ReportArgs, ReportFormat, RunArgs,
+    SelftestArgs, TargetArgs,
 };
 
 /// Operates a Substrate network and the web services around it.

@@ -1,5 +1,6 @@
 //! Runs a load: one single-threaded runtime for each core, and a collector that listens to them.
 
+mod cores;
 mod deadline;
 mod pacer;
 mod worker;
@@ -13,7 +14,7 @@ use tokio::task::LocalSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::pacer::Pacer;
+pub(crate) use self::pacer::Pacer;
 use self::worker::{Assignment, Outcome, Work};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Settled};
@@ -38,6 +39,7 @@ pub struct LoadTest<T> {
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
     progress: Option<watch::Sender<Progress>>,
+    start: Option<Instant>,
 }
 
 /// How a run is going; sent about once a second.
@@ -71,7 +73,15 @@ impl<T: Target> LoadTest<T> {
             clock: Arc::new(SystemClock),
             stop: CancellationToken::new(),
             progress: None,
+            start: None,
         }
+    }
+
+    /// Starts the load at this instant instead of as soon as it can; for whoever has to know when each request is due.
+    #[must_use]
+    pub(crate) fn starting_at(mut self, start: Instant) -> Self {
+        self.start = Some(start);
+        self
     }
 
     /// Takes the time of day from `clock`; from this machine by default.
@@ -101,24 +111,26 @@ impl<T: Target> LoadTest<T> {
     ///
     /// # Errors
     /// [`InvalidConfig`](ErrorKind::InvalidConfig) if the load makes no sense, [`Io`](ErrorKind::Io) if this machine
-    /// refuses a thread. A target that does not answer is no error: its failures are in the report.
+    /// refuses a thread, [`Unsupported`](ErrorKind::Unsupported) if it refuses to pin one. A target that does not answer is no error: its failures are in the report.
     pub async fn run(self) -> Result<BenchReport> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let settled = self.config.settle(cores)?;
+        let parallelism = std::thread::available_parallelism().map_or(1, usize::from);
+        let settled = self.config.settle(parallelism)?;
         let stop = self.stop.child_token();
         let _ends_the_load_when_dropped = stop.clone().drop_guard();
         let (windows, inbox) = mpsc::unbounded_channel();
         let started_at = self.clock.now();
-        let start = Instant::now() + RUN_UP;
+        let start = self.start.unwrap_or_else(|| Instant::now() + RUN_UP);
+        let cores = self.cores()?;
         let mut workers = Vec::with_capacity(settled.workers);
         for worker in 0..settled.workers {
             let (answer, outcome) = oneshot::channel();
             let assignment = self.assignment(&settled, worker, start, &stop, &windows);
             let (target, spin) = (self.target.clone(), self.config.spin);
+            let core = cores.get(worker % cores.len().max(1)).copied();
             std::thread::Builder::new()
                 .name(format!("load-{worker}"))
                 .spawn(move || {
-                    let _ = answer.send(run_on_this_thread(target, assignment, spin));
+                    let _ = answer.send(run_on_this_thread(target, assignment, spin, core));
                 })
                 .map_err(|cause| could_not_start().with_source(cause))?;
             workers.push(outcome);
@@ -157,6 +169,15 @@ impl<T: Target> LoadTest<T> {
         let work = async move { local.run_until(work).await };
         let (outcome, series) = tokio::join!(work, self.collect(inbox, start, &settled));
         Ok(self.report(&settled, started_at, start, series, vec![(outcome, 0.0)]))
+    }
+
+    /// The cores to keep the workers on; none where they may move.
+    fn cores(&self) -> Result<Vec<usize>> {
+        if self.config.pinned {
+            cores::allowed().map_err(could_not_pin)
+        } else {
+            Ok(Vec::new())
+        }
     }
 
     fn assignment(
@@ -279,8 +300,12 @@ fn run_on_this_thread<T: Target>(
     target: T,
     assignment: Assignment,
     spin: Duration,
+    core: Option<usize>,
 ) -> Result<(Outcome, f64)> {
     let refused = |cause: std::io::Error| could_not_start().with_source(cause);
+    if let Some(core) = core {
+        cores::pin_this_thread(core).map_err(could_not_pin)?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(Default::default())
@@ -293,6 +318,14 @@ fn run_on_this_thread<T: Target>(
     let busy = metrics.worker_total_busy_duration(0).saturating_sub(outcome.spun);
     let ratio = busy.as_secs_f64() / outcome.stopped.as_secs_f64().max(1e-9);
     Ok((outcome, ratio.min(1.0)))
+}
+
+fn could_not_pin(cause: std::io::Error) -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        text!("could not keep a worker of the load on one core"),
+    )
+    .with_source(cause)
 }
 
 fn could_not_start() -> Error {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use alpha_bench::selftest::Case;
 use alpha_bench::{Rule, Threshold};
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use url::Url;
@@ -16,10 +17,12 @@ pub enum BenchCommand {
     Compare(CompareArgs),
     /// Write a stored result in another format
     Report(ReportArgs),
+    /// Add up the results of several processes or machines that ran at the same time
+    Merge(MergeArgs),
     /// Look for the highest rate that keeps the thresholds
     FindMax(FindMaxArgs),
     /// Check that the load generator tells the truth on this machine
-    Selftest,
+    Selftest(SelftestArgs),
 }
 
 /// Where a load goes.
@@ -54,7 +57,7 @@ pub struct TargetArgs {
 /// How a load is put on.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct LoadArgs {
-    /// Users who wait for their answers, or requests that come whatever happens
+    /// Users who wait for their answers, requests that come whatever happens, or the requests of a log
     #[arg(long, value_name = "MODEL", default_value = "open")]
     pub model: ModelArg,
     /// Users of a closed load; the most connections of an open one [default: 10, or 900]
@@ -81,6 +84,9 @@ pub struct LoadArgs {
     /// Processor cores that send [default: by the load]
     #[arg(long, value_name = "COUNT")]
     pub workers: Option<usize>,
+    /// Keep each of them on a core of its own
+    #[arg(long)]
+    pub pin: bool,
     /// Spin so long before each start, such as 60us, for the last microseconds of precision
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub spin: Option<Duration>,
@@ -92,13 +98,15 @@ pub struct LoadArgs {
     pub thresholds: Vec<Threshold>,
 }
 
-/// Whether users wait for their answers.
+/// What decides when a request starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ModelArg {
     /// Requests come whatever happens.
     Open,
     /// Users wait for their answers.
     Closed,
+    /// Requests come at the times of a log.
+    Replay,
 }
 
 /// Arguments of `alpha bench run`.
@@ -119,6 +127,12 @@ pub struct RunArgs {
     /// How the load is put on.
     #[command(flatten)]
     pub load: LoadArgs,
+    /// Play back this log: an access log, or lines that begin with a time
+    #[arg(long, value_name = "FILE", required_if_eq("model", "replay"), conflicts_with_all = ["scenario", "quarterly"])]
+    pub log: Option<PathBuf>,
+    /// How much faster than it happened
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, requires = "log")]
+    pub speed: f64,
     /// Keep the result as a baseline of this name
     #[arg(long, value_name = "NAME", value_parser = baseline_name)]
     pub save: Option<String>,
@@ -164,6 +178,17 @@ pub struct ReportArgs {
     pub out: Option<PathBuf>,
 }
 
+/// Arguments of `alpha bench merge`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct MergeArgs {
+    /// Result files of one load each
+    #[arg(value_name = "FILE", required = true, num_args = 2..)]
+    pub files: Vec<PathBuf>,
+    /// Write the merged result to this file as well, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
 /// How a result is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ReportFormat {
@@ -201,6 +226,20 @@ pub struct FindMaxArgs {
     /// How the load is put on.
     #[command(flatten)]
     pub load: LoadArgs,
+}
+
+/// Arguments of `alpha bench selftest`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct SelftestArgs {
+    /// Run only this case; may be repeated
+    #[arg(long = "case", value_name = "CASE", value_parser = case)]
+    pub cases: Vec<Case>,
+}
+
+fn case(text: &str) -> Result<Case, String> {
+    let known = || Case::ALL.map(Case::as_str).join(", ");
+    let found = Case::ALL.into_iter().find(|case| case.as_str() == text);
+    found.ok_or_else(|| format!("expected one of {}", known()))
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

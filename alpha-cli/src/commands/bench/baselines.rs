@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use alpha_bench::BenchReport;
 use alpha_probes::text;
 
-use super::{Failure, Shell, read_reports, write_whole};
+use super::results::{read_reports, write_whole};
+use super::{Failure, Shell};
 use crate::history::state_folder;
 
 /// How many runs of each load a baseline keeps: enough to know how much they differ, few enough to forget last year.

@@ -1,24 +1,13 @@
-//! HTTP/1.1 on raw sockets.
-//!
-//! A general client spends more on generality than the kernel spends on the request. Here a request is bytes laid out
-//! before the run, written in one piece, and an answer is read just far enough to know where it ends. Framing follows
-//! RFC 9112, section 6.3; whatever it does not allow is a failure of class `malformed`.
+//! Reading an answer just far enough to know where it ends.
 
 use std::mem::MaybeUninit;
-use std::sync::Arc;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use url::Url;
+use tokio::io::AsyncReadExt;
 
-use super::transport::Transport;
-use crate::error::Result;
+use super::Http1Connection;
 use crate::failure::{Failure, FailureClass};
-use crate::request::{Mix, Prepared, Request};
-use crate::target::{Connection, Exchange, Target};
-use crate::template::Inputs;
-
-/// What a read buffer holds at first; answers of an API fit.
-const BUFFER: usize = 8 * 1024;
+use crate::request::Prepared;
+use crate::targets::transport::Transport;
 
 /// To what a read buffer may grow; the head of an answer has to fit.
 const LARGEST_BUFFER: usize = 64 * 1024;
@@ -31,179 +20,6 @@ const LARGEST_CHECKED_BODY: usize = 4 * 1024 * 1024;
 
 /// How long a body may be that is only counted; an endless one ends here or with the timeout.
 const LARGEST_BODY: u64 = 1024 * 1024 * 1024;
-
-/// An HTTP/1.1 server, with the requests that are sent to it.
-#[derive(Clone, Debug)]
-pub struct Http1<T> {
-    transport: T,
-    plan: Arc<Plan>,
-}
-
-#[derive(Debug)]
-struct Plan {
-    url: Url,
-    mix: Mix,
-    rendered: Vec<Rendered>,
-}
-
-/// A request as bytes, or as what makes them.
-enum Rendered {
-    Fixed(Vec<u8>),
-    Changing {
-        head_after_path: Vec<(Vec<u8>, Option<crate::template::Template>)>,
-    },
-}
-
-impl std::fmt::Debug for Rendered {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The bytes may hold a secret header.
-        formatter.write_str(match self {
-            Self::Fixed(_) => "Fixed",
-            Self::Changing { .. } => "Changing",
-        })
-    }
-}
-
-impl<T: Transport> Http1<T> {
-    /// The server at `url` over `transport`; `keep_alive` off asks it to close after each answer.
-    ///
-    /// # Errors
-    /// [`InvalidConfig`](crate::ErrorKind::InvalidConfig) for a request that cannot be sent.
-    pub fn new(
-        transport: T,
-        url: &Url,
-        requests: &[Request],
-        inputs: &Inputs,
-        keep_alive: bool,
-    ) -> Result<Self> {
-        let mix = Mix::new(requests, inputs)?;
-        let rendered = mix
-            .requests
-            .iter()
-            .map(|request| Rendered::new(request, url, keep_alive))
-            .collect();
-        Ok(Self {
-            transport,
-            plan: Arc::new(Plan {
-                url: url.clone(),
-                mix,
-                rendered,
-            }),
-        })
-    }
-}
-
-impl Rendered {
-    fn new(request: &Prepared, url: &Url, keep_alive: bool) -> Self {
-        let has = |name: &str| request.headers.iter().any(|(header, _)| header == name);
-        let mut pieces: Vec<(Vec<u8>, Option<crate::template::Template>)> = Vec::new();
-        let mut text = format!("{} ", request.method).into_bytes();
-        pieces.push((std::mem::take(&mut text), Some(request.path.clone())));
-        text.extend_from_slice(b" HTTP/1.1\r\n");
-        if !has("host") {
-            text.extend_from_slice(format!("host: {}\r\n", authority(url)).as_bytes());
-        }
-        if !has("user-agent") {
-            text.extend_from_slice(
-                concat!("user-agent: alpha-bench/", env!("CARGO_PKG_VERSION"), "\r\n").as_bytes(),
-            );
-        }
-        if !keep_alive && !has("connection") {
-            text.extend_from_slice(b"connection: close\r\n");
-        }
-        for (name, value) in &request.headers {
-            text.extend_from_slice(format!("{name}: ").as_bytes());
-            pieces.push((std::mem::take(&mut text), Some(value.clone())));
-            text.extend_from_slice(b"\r\n");
-        }
-        pieces.push((text, None));
-        let changing = Self::Changing {
-            head_after_path: pieces,
-        };
-        let fixed = request.path.as_fixed().is_some()
-            && request
-                .headers
-                .iter()
-                .all(|(_, value)| value.as_fixed().is_some())
-            && request.body.as_ref().is_none_or(|body| body.as_fixed().is_some());
-        if !fixed {
-            return changing;
-        }
-        let (mut bytes, mut scratch) = (Vec::new(), Vec::new());
-        changing.render(request, 0, &mut bytes, &mut scratch);
-        Self::Fixed(bytes)
-    }
-
-    fn render(&self, request: &Prepared, sequence: u64, out: &mut Vec<u8>, body: &mut Vec<u8>) {
-        use std::io::Write as _;
-        let Self::Changing { head_after_path } = self else {
-            return;
-        };
-        out.clear();
-        body.clear();
-        for (text, template) in head_after_path {
-            out.extend_from_slice(text);
-            if let Some(template) = template {
-                template.render(sequence, out);
-            }
-        }
-        if let Some(template) = &request.body {
-            template.render(sequence, body);
-            // Writing to a vector cannot fail.
-            let _ = write!(out, "content-length: {}\r\n", body.len());
-        }
-        out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(body);
-    }
-}
-
-fn authority(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    url.port()
-        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
-}
-
-impl<T: Transport> Target for Http1<T> {
-    type Connection = Http1Connection<T>;
-
-    fn describe(&self) -> String {
-        super::describe(&self.plan.url)
-    }
-
-    fn request_names(&self) -> Vec<String> {
-        self.plan.mix.names()
-    }
-
-    fn kind_of(&self, sequence: u64) -> usize {
-        self.plan.mix.kind_of(sequence)
-    }
-
-    async fn connect(&self) -> Result<Http1Connection<T>, Failure> {
-        let stream = self.transport.connect().await?;
-        Ok(Http1Connection {
-            stream,
-            plan: Arc::clone(&self.plan),
-            buffer: vec![0; BUFFER],
-            filled: 0,
-            request: Vec::new(),
-            body: Vec::new(),
-            reusable: true,
-        })
-    }
-}
-
-/// A connection to an HTTP/1.1 server.
-#[derive(Debug)]
-pub struct Http1Connection<T: Transport> {
-    stream: T::Stream,
-    plan: Arc<Plan>,
-    buffer: Vec<u8>,
-    /// How much of the buffer was read and not yet used.
-    filled: usize,
-    request: Vec<u8>,
-    body: Vec<u8>,
-    reusable: bool,
-}
 
 /// What the head of an answer says about its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -221,39 +37,13 @@ enum Framing {
     UntilClose,
 }
 
-impl<T: Transport> Connection for Http1Connection<T> {
-    async fn exchange(&mut self, sequence: u64) -> Exchange {
-        let plan = Arc::clone(&self.plan);
-        let kind = plan.mix.kind_of(sequence);
-        let request = &plan.mix.requests[kind];
-        let bytes = match &plan.rendered[kind] {
-            Rendered::Fixed(bytes) => bytes,
-            changing => {
-                changing.render(request, sequence, &mut self.request, &mut self.body);
-                &self.request
-            }
-        };
-        // Whatever goes wrong leaves a connection of which nobody knows where the next answer begins.
-        self.reusable = false;
-        self.filled = 0;
-        if let Err(error) = self.stream.write_all(bytes).await {
-            return Exchange::failed(0, error.into());
-        }
-        let mut received = 0;
-        let outcome = self.read_answer(request, &mut received).await;
-        Exchange {
-            bytes: received,
-            outcome,
-        }
-    }
-
-    fn is_reusable(&mut self) -> bool {
-        self.reusable && T::is_quiet(&self.stream)
-    }
-}
-
 impl<T: Transport> Http1Connection<T> {
-    async fn read_answer(&mut self, request: &Prepared, received: &mut u64) -> Result<(), Failure> {
+    /// Reads one answer and judges it.
+    pub(super) async fn read_answer(
+        &mut self,
+        request: &Prepared,
+        received: &mut u64,
+    ) -> Result<(), Failure> {
         let head = loop {
             let head = self.read_head(request, received).await?;
             if head.status >= 200 || head.status == 101 {
@@ -566,40 +356,6 @@ mod tests {
         ] {
             assert_eq!(head(bad).unwrap_err().class, FailureClass::Malformed, "{bad}");
         }
-    }
-
-    #[test]
-    fn a_request_is_laid_out_once_unless_it_changes() {
-        let url: Url = "http://example.test:8080/".parse().unwrap();
-        let mut inputs = Inputs::default();
-        inputs.environment.insert("TOKEN".to_owned(), "abc".to_owned());
-        let requests = [
-            Request::get("/health").with_header("Authorization", "Bearer ${env:TOKEN}"),
-            Request::post("/items/${sequence}", r#"{"n": ${sequence}}"#),
-        ];
-        let mix = Mix::new(&requests, &inputs).unwrap();
-        let fixed = Rendered::new(&mix.requests[0], &url, true);
-        let Rendered::Fixed(bytes) = &fixed else {
-            panic!("a fixed request was not laid out")
-        };
-        insta::assert_snapshot!(String::from_utf8_lossy(bytes).replace("\r\n", "\n").replace(env!("CARGO_PKG_VERSION"), "x"), @r"
-        GET /health HTTP/1.1
-        host: example.test:8080
-        user-agent: alpha-bench/x
-        authorization: Bearer abc
-        ");
-        let changing = Rendered::new(&mix.requests[1], &url, false);
-        let (mut bytes, mut body) = (Vec::new(), Vec::new());
-        changing.render(&mix.requests[1], 12, &mut bytes, &mut body);
-        insta::assert_snapshot!(String::from_utf8_lossy(&bytes).replace("\r\n", "\n").replace(env!("CARGO_PKG_VERSION"), "x"), @r#"
-        POST /items/12 HTTP/1.1
-        host: example.test:8080
-        user-agent: alpha-bench/x
-        connection: close
-        content-length: 9
-
-        {"n": 12}
-        "#);
     }
 
     proptest! {

@@ -1,5 +1,8 @@
 //! What a run found, as data.
 
+mod finding;
+mod merge;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -11,13 +14,14 @@ use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failure::{FailureClass, FailureCounts};
 use crate::histogram::{Buckets, Histogram, Precision};
-use crate::metric::{Metric, show_seconds, tidy};
+use crate::metric::Metric;
 use crate::recorder::{Series, Totals};
 use crate::schedule::LoadModel;
 use crate::statistics::{normal_quantile, quantile_interval, share_interval};
 use crate::text;
-use crate::text::Text;
 use crate::threshold::{Threshold, Verdict};
+
+pub use self::finding::Finding;
 
 /// The version of [`BenchReport`]'s JSON; it changes when a key is taken away or changes its meaning.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -190,105 +194,6 @@ pub struct ThresholdOutcome {
     pub high: f64,
     /// Whether it was kept.
     pub verdict: Verdict,
-}
-
-/// What a reader has to know before believing the numbers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Finding {
-    /// The run was stopped before its end.
-    CutShort,
-    /// Not one request succeeded.
-    NothingSucceeded,
-    /// The generator started requests late by its own fault.
-    LagTooLong {
-        /// The 99th percentile of the lag.
-        p99_seconds: f64,
-    },
-    /// The generator could not send as much as it was asked for.
-    RateNotReached {
-        /// Requests a second that were asked for.
-        offered_per_second: f64,
-        /// The share of them that was sent.
-        sent_ratio: f64,
-        /// How busy the generator was.
-        busy_ratio: f64,
-    },
-    /// This machine ran out of ports or files.
-    LocalLimit {
-        /// Of which one.
-        class: FailureClass,
-        /// For how many requests.
-        requests: u64,
-    },
-    /// All connections were busy and requests waited for one: the target is slower than the load.
-    WaitedForConnection {
-        /// The share of requests that waited.
-        ratio: f64,
-        /// The bound on connections.
-        connections: u64,
-    },
-    /// A closed load kept the generator itself busy: the throughput is a lower bound of what the target can do.
-    GeneratorBusy {
-        /// The share of its time.
-        busy_ratio: f64,
-    },
-    /// A percentile of the report has too few samples beyond it.
-    TooFewSamples {
-        /// The lowest percentile that this is true for, as a share.
-        quantile: f64,
-    },
-}
-
-impl Finding {
-    /// The finding as a sentence.
-    pub fn to_text(&self) -> Text {
-        match self {
-            Self::CutShort => text!("the run was cut short; the numbers cover what was done until then"),
-            Self::NothingSucceeded => text!("not one request succeeded"),
-            Self::LagTooLong { p99_seconds } => text!(
-                "generator saturated: it started one request in a hundred at least {lag} late by its own fault",
-                lag = show_seconds(*p99_seconds)
-            ),
-            Self::RateNotReached {
-                offered_per_second,
-                sent_ratio,
-                busy_ratio,
-            } => text!(
-                "generator saturated: it sent {sent} % of {offered} requests a second and was busy {busy} % of the time",
-                sent = tidy(sent_ratio * 100.0),
-                offered = tidy(*offered_per_second),
-                busy = tidy((busy_ratio * 100.0).round())
-            ),
-            Self::LocalLimit { class, requests } => text!(
-                "generator saturated: this machine refused a socket for {requests} requests ({class})",
-                requests = *requests,
-                class = class.as_str()
-            ),
-            Self::WaitedForConnection { ratio, connections } => text!(
-                "{ratio} % of the requests waited for one of the {connections} connections; the wait counts as latency",
-                ratio = tidy(ratio * 100.0),
-                connections = *connections
-            ),
-            Self::GeneratorBusy { busy_ratio } => text!(
-                "the generator was busy {busy} % of the time, so that the target may be able to do more than this",
-                busy = tidy((busy_ratio * 100.0).round())
-            ),
-            Self::TooFewSamples { quantile } => text!(
-                "too few requests for p{percent} and beyond",
-                percent = tidy(quantile * 100.0)
-            ),
-        }
-    }
-
-    /// Whether it makes the numbers describe the generator rather than the target.
-    pub fn is_saturation(&self) -> bool {
-        matches!(
-            self,
-            Self::LagTooLong { .. } | Self::RateNotReached { .. } | Self::LocalLimit { .. }
-        )
-    }
 }
 
 /// What the engine knows at the end of a run.
@@ -512,87 +417,6 @@ impl BenchReport {
             high,
             verdict,
         }
-    }
-
-    /// One report of several machines that put the same load on the same target at the same time.
-    ///
-    /// Counts, histograms and windows add up; percentiles, findings and the verdict are worked out anew. `config` is the
-    /// load that each of them was given.
-    ///
-    /// # Errors
-    /// [`Malformed`](ErrorKind::Malformed) if there is nothing to merge or the reports have another schema.
-    pub fn merge(reports: &[Self], config: &Config) -> Result<Self> {
-        let Some(first) = reports.first() else {
-            return Err(Error::new(
-                ErrorKind::Malformed,
-                text!("there is no report to merge"),
-            ));
-        };
-        if let Some(foreign) = reports
-            .iter()
-            .find(|report| report.schema_version != SCHEMA_VERSION)
-        {
-            return Err(Error::new(
-                ErrorKind::Malformed,
-                text!(
-                    "the report has schema version {version}, expected {expected}",
-                    version = foreign.schema_version,
-                    expected = SCHEMA_VERSION
-                ),
-            ));
-        }
-        let sum = |count: fn(&Self) -> u64| reports.iter().map(count).sum::<u64>();
-        let total = |number: fn(&Self) -> f64| reports.iter().map(number).sum::<f64>();
-        let largest = |number: fn(&Self) -> f64| reports.iter().map(number).fold(0.0, f64::max);
-        let mut merged = first.clone();
-        for other in &reports[1..] {
-            merged.errors.merge(&other.errors);
-            merged.series.merge(&other.series);
-            merged.histograms.response.merge(&other.histograms.response);
-            merged.histograms.service.merge(&other.histograms.service);
-            merged.histograms.lag.merge(&other.histograms.lag);
-            for (mine, theirs) in merged.offered.iter_mut().zip(&other.offered) {
-                *mine += theirs;
-            }
-            for (class, example) in &other.error_examples {
-                merged
-                    .error_examples
-                    .entry(*class)
-                    .or_insert_with(|| example.clone());
-            }
-        }
-        merged.started_at = reports
-            .iter()
-            .map(|report| report.started_at)
-            .min()
-            .unwrap_or(first.started_at);
-        merged.requests = sum(|report| report.requests);
-        merged.unfinished = sum(|report| report.unfinished);
-        merged.connections = sum(|report| report.connections);
-        merged.bytes_received = sum(|report| report.bytes_received);
-        merged.cut_short = reports.iter().any(|report| report.cut_short);
-        merged.elapsed_seconds = largest(|report| report.elapsed_seconds);
-        merged.busy_ratio = largest(|report| report.busy_ratio);
-        merged.throughput_per_second = total(|report| report.throughput_per_second);
-        merged.offered_per_second = total(|report| report.offered_per_second);
-        merged.error_ratio = ratio(merged.errors.total(), merged.requests);
-        let weighted = |share: fn(&Self) -> f64| {
-            reports
-                .iter()
-                .map(|report| share(report) * report.offered_per_second)
-                .sum::<f64>()
-        };
-        let offered = merged.offered_per_second.max(f64::MIN_POSITIVE);
-        merged.sent_ratio = weighted(|report| report.sent_ratio) / offered;
-        merged.waited_ratio = weighted(|report| report.waited_ratio) / offered;
-        let full = |buckets: &Buckets| Latency::of(&buckets.to_histogram(Precision::Full));
-        merged.latency_seconds = full(&merged.histograms.response);
-        merged.service_seconds = full(&merged.histograms.service);
-        merged.lag_seconds = full(&merged.histograms.lag);
-        // Kinds of requests are kept in few numbers only, which cannot be merged honestly.
-        merged.per_request.clear();
-        merged.conclude(config);
-        Ok(merged)
     }
 
     /// The report as one JSON object.
