@@ -276,16 +276,13 @@ impl Mix {
 
 impl Prepared {
     fn new(request: &Request, inputs: &Inputs) -> Result<Self> {
-        // A line end in any of these would smuggle a header or a second request into every request.
-        let unsafe_bytes = |text: &str| {
-            text.bytes()
-                .any(|byte| byte < b' ' && byte != b'\t' || byte == 127)
-        };
-        let path_is_bad = !request.path.starts_with('/') || request.path.contains(' ');
-        if path_is_bad || unsafe_bytes(&request.path) {
+        // A line end in any of these would smuggle a header or a second request into every request, wherever it came from.
+        let is_control = |byte: &u8| *byte < b' ' && *byte != b'\t' || *byte == 127;
+        let path = Template::parse(&request.path, inputs)?;
+        if !request.path.starts_with('/') || path.may_hold(|byte| *byte <= b' ' || *byte == 127) {
             return Err(Error::invalid(text!(
                 "the path `{path}` must start with / and hold no space",
-                path = &request.path
+                path = request.path.escape_debug().to_string()
             )));
         }
         let token = |text: &str| {
@@ -303,10 +300,7 @@ impl Prepared {
         let mut headers = Vec::with_capacity(request.headers.len());
         for (name, value) in &request.headers {
             let template = Template::parse(value, inputs)?;
-            let bad_value = template
-                .as_fixed()
-                .is_some_and(|value| value.iter().any(|b| *b < b' ' && *b != b'\t'));
-            if !token(name) || unsafe_bytes(value) || bad_value {
+            if !token(name) || template.may_hold(is_control) {
                 return Err(Error::invalid(text!(
                     "the header `{name}` holds a character that must not be there",
                     name = name
@@ -317,7 +311,7 @@ impl Prepared {
         Ok(Self {
             name: request.title(),
             method: request.method.clone(),
-            path: Template::parse(&request.path, inputs)?,
+            path,
             headers,
             body: request
                 .body
@@ -449,7 +443,11 @@ mod tests {
 
     #[test]
     fn a_request_cannot_smuggle_another_one() {
-        let refused = |request: Request| Mix::new(&[request], &Inputs::default()).unwrap_err().to_string();
+        let mut inputs = Inputs::default();
+        inputs.add_table("t", "a\n\"x\r\ny: z\"\n").unwrap();
+        let refused = |request: Request| Mix::new(&[request], &inputs).unwrap_err().to_string();
+        insta::assert_snapshot!(refused(Request::get("/${column:t.a}")), @"the path `/${column:t.a}` must start with / and hold no space");
+        insta::assert_snapshot!(refused(Request::get("/").with_header("b", "${column:t.a}")), @"the header `b` holds a character that must not be there");
         insta::assert_snapshot!(refused(Request::get("/a b")), @"the path `/a b` must start with / and hold no space");
         insta::assert_snapshot!(refused(Request::get("/").with_header("a", "b\r\nc: d")), @"the header `a` holds a character that must not be there");
         insta::assert_snapshot!(refused(Request { method: "GE T".to_owned(), ..Request::default() }), @"`GE T` is no HTTP method");

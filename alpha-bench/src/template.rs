@@ -209,6 +209,15 @@ impl Template {
         }
     }
 
+    /// Whether any byte that it may ever put out is one of these, whatever fills its holes.
+    pub(crate) fn may_hold(&self, is_bad: impl Fn(&u8) -> bool) -> bool {
+        self.parts.iter().any(|part| match part {
+            Part::Fixed(bytes) => bytes.iter().any(&is_bad),
+            Part::Column(values) => values.iter().any(|value| value.as_bytes().iter().any(&is_bad)),
+            Part::Sequence | Part::Random { .. } => false,
+        })
+    }
+
     /// Appends the text for request number `sequence`.
     pub(crate) fn render(&self, sequence: u64, out: &mut Vec<u8>) {
         use std::io::Write as _;

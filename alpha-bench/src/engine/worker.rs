@@ -35,6 +35,10 @@ const PAUSE_AFTER_REFUSAL: Duration = Duration::from_millis(10);
 /// How much later than its timeout the last request may be abandoned.
 const GRACE: Duration = Duration::from_millis(500);
 
+/// How long after the end a request that was due before it is still started. The last requests of a short run would be
+/// lost to a wake-up that is late by a moment; the lag tells how late it was.
+const LATE_STARTS: Duration = Duration::from_millis(50);
+
 /// After how many arrivals handed out at once the lanes get their turn.
 const BURST: usize = 64;
 
@@ -208,8 +212,8 @@ async fn pace<T: Target>(core: &Rc<Core<T>>, lanes: &mut JoinSet<()>, pacer: &mu
             let Some(arrival) = core.peek().filter(|arrival| arrival.at <= now) else {
                 break;
             };
-            if now > core.end {
-                // What has not started by the end never will: it is counted as unsent rather than waited for.
+            if now > core.end + LATE_STARTS {
+                // What has not started by then never will: it is counted as unsent rather than waited for.
                 return;
             }
             let idle = core.idle.borrow_mut().pop();

@@ -37,11 +37,13 @@ pub(super) fn model(model: &LoadModel) -> Text {
 
 /// One line: the verdict, what was done, the numbers most people want.
 pub(super) fn headline(report: &BenchReport) -> Text {
+    let seconds = report.measured_seconds;
+    let precision = if seconds < 1.0 { 1000.0 } else { 10.0 };
     text!(
         "{verdict}: {requests} requests in {seconds} s, {throughput} a second, p95 {p95}, {errors} % failed",
         verdict = verdict(report.verdict),
         requests = report.requests,
-        seconds = tidy((report.measured_seconds * 10.0).round() / 10.0),
+        seconds = tidy((seconds * precision).round() / precision),
         throughput = tidy((report.throughput_per_second * 10.0).round() / 10.0),
         p95 = show_seconds(report.latency_seconds.p95),
         errors = tidy(report.error_ratio * 100.0)

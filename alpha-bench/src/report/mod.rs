@@ -285,9 +285,16 @@ impl BenchReport {
             .map(|threshold| self.judge(&response, *threshold))
             .collect();
         let any = |verdict| self.thresholds.iter().any(|outcome| outcome.verdict == verdict);
-        self.verdict = if self.is_limited_by_generator(config.saturation.busy_ratio) {
+        let nothing_succeeded = self.errors.total() == self.requests;
+        // A target that never answers well is broken however late it was asked, unless this machine was why.
+        let target_is_down = nothing_succeeded
+            && self.requests > 0
+            && !self.errors.iter().any(|(class, _)| class.is_of_generator());
+        self.verdict = if target_is_down {
+            Verdict::Breach
+        } else if self.is_limited_by_generator(config.saturation.busy_ratio) {
             Verdict::GeneratorSaturated
-        } else if self.errors.total() == self.requests || any(Verdict::Breach) {
+        } else if nothing_succeeded || any(Verdict::Breach) {
             Verdict::Breach
         } else if self.findings.iter().any(Finding::is_saturation) {
             // The target was too slow for the load, yet broke no threshold: what was measured is a smaller load than the

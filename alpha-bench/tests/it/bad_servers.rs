@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use alpha_bench::{Config, ErrorKind, FailureClass, Inputs, LoadModel, RunOptions, Scenario, Verdict};
+use alpha_bench::{BenchReport, Config, ErrorKind, Finding, FailureClass, Inputs, LoadModel, RunOptions, Scenario, Verdict};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use testbed::Missing;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::{few, put};
@@ -17,6 +18,7 @@ enum Misbehaviour {
     Says(&'static [u8]),
     SaysAndCloses(&'static [u8]),
     Resets,
+    HalfCloses,
     Drips,
     Endless,
     EndlessHead,
@@ -50,6 +52,8 @@ async fn misbehave(mut stream: TcpStream, misbehaviour: Misbehaviour) -> std::io
                 socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
                 return Ok(());
             }
+            // Says that it will say nothing, and goes on listening.
+            Misbehaviour::HalfCloses => stream.shutdown().await?,
             Misbehaviour::Drips => {
                 stream
                     .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
@@ -81,7 +85,7 @@ async fn misbehave(mut stream: TcpStream, misbehaviour: Misbehaviour) -> std::io
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_misbehaviour_is_counted_under_its_own_class_and_ends_in_time() {
     use Misbehaviour::*;
-    let cases: [(Misbehaviour, FailureClass); 17] = [
+    let cases: [(Misbehaviour, FailureClass); 18] = [
         (SaysAndCloses(b""), FailureClass::Closed),
         (
             SaysAndCloses(b"HTTP/1.1 200 OK\r\ncontent-le"),
@@ -125,6 +129,7 @@ async fn each_misbehaviour_is_counted_under_its_own_class_and_ends_in_time() {
             FailureClass::TooLarge,
         ),
         (Resets, FailureClass::Reset),
+        (HalfCloses, FailureClass::Closed),
         (Drips, FailureClass::Timeout),
         (Endless, FailureClass::Timeout),
         (EndlessHead, FailureClass::TooLarge),
@@ -190,4 +195,48 @@ async fn a_name_that_does_not_exist_is_one_clear_message() {
         error.to_string(),
         "could not resolve the host does-not-exist.invalid"
     );
+}
+
+/// Puts a load from a network that has ten local ports, and nobody else in it.
+fn put_from_ten_ports(load: Config) -> Result<BenchReport, Missing> {
+    let missing = |what: &str, cause: &dyn std::fmt::Display| Missing(format!("{what} ({cause}): needs root and iproute2"));
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)
+        .map_err(|cause| missing("no network of its own", &cause))?;
+    let up = std::process::Command::new("ip")
+        .args(["link", "set", "lo", "up"])
+        .status()
+        .map_err(|cause| missing("no ip", &cause))?;
+    if !up.success() {
+        return Err(missing("no loopback", &up));
+    }
+    std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40009")
+        .map_err(|cause| missing("no range of ports of its own", &cause))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    Ok(runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:8080").await.unwrap();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let answer = Misbehaviour::Says(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+                tokio::spawn(misbehave(stream, answer));
+            }
+        });
+        put("http://127.0.0.1:8080/", load).await
+    }))
+}
+
+#[test]
+fn a_machine_that_runs_out_of_ports_is_the_generators_limit_and_not_the_targets() {
+    let load = Config::new(LoadModel::closed(30)).with_duration(Duration::from_millis(500));
+    // A network belongs to the thread that asked for it and ends with it.
+    let put = std::thread::spawn(|| put_from_ten_ports(load)).join().unwrap();
+    let report = testbed::need!(put);
+    let refused = report.errors.get(FailureClass::PortsExhausted);
+    assert!(refused > 0 && refused == report.errors.total(), "{:?}", report.errors);
+    assert_eq!(report.connections, 10);
+    assert_eq!(report.verdict, Verdict::GeneratorSaturated);
+    let class = FailureClass::PortsExhausted;
+    assert!(report.findings.contains(&Finding::LocalLimit { class, requests: refused }));
 }

@@ -290,7 +290,8 @@ fn a_result_is_written_in_every_format() {
 
 #[test]
 fn the_highest_rate_is_looked_for_and_its_limit_named() {
-    let server = fast();
+    // What a slow target takes dwarfs by how much a generator is late on a machine that is busy with other tests.
+    let server = Server::start(Duration::from_millis(500));
     let url = server.url();
     let search = |more: &[&str]| {
         let bounds = [
@@ -298,24 +299,21 @@ fn the_highest_rate_is_looked_for_and_its_limit_named() {
             "find-max",
             &url,
             "--from",
-            "20",
+            "100",
             "--up-to",
-            "40",
+            "200",
             "--duration",
             "500ms",
             "--json",
         ];
-        // A machine that is busy with other tests makes the generator late, which it then says; it is asked again.
-        let mut runs = (0..5).map(|_| alpha(&[&bounds, more].concat()));
-        runs.find(|run| run.code != 4)
-            .expect("the generator was saturated five times")
+        alpha(&[&bounds, more].concat())
     };
     let found = search(&["--threshold", "p50 < 5s"]);
     assert_eq!(found.code, 0, "{}{}", found.output, found.errors);
     let found = json(&found);
     assert_eq!(
         (&found["per_second"], &found["limit"]),
-        (&40.0.into(), &"bound".into())
+        (&200.0.into(), &"bound".into())
     );
     assert!(found["steps"].as_array().unwrap().len() >= 2);
     let none = search(&["--threshold", "p50 < 1us"]);
@@ -568,4 +566,18 @@ fn an_interrupt_ends_the_load_and_keeps_what_there_is() {
     let kept: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
     assert_eq!(kept, report);
     assert!(errors.contains("cut short is no baseline"), "{errors}");
+}
+
+#[test]
+fn a_process_that_runs_out_of_files_says_that_the_generator_was_the_limit() {
+    let server = fast();
+    let url = server.url();
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -n 30; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_alpha")])
+        .args(["bench", "run", &url, "--model", "closed", "--connections", "64", "--duration", "500ms", "--json"])
+        .output()
+        .unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(report["errors"]["files_exhausted"].as_u64() > Some(0), "{}", report["errors"]);
+    assert_eq!((output.status.code(), &report["verdict"]), (Some(4), &"generator_saturated".into()));
 }
