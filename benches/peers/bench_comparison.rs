@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use alpha_bench::compare::compare;
 use alpha_bench::recorder::Window;
-use alpha_bench::{BenchReport, Buckets, Config, FixedLatency, Histogram, Judgement, LoadModel, LoadTest, Precision};
+use alpha_bench::{
+    BenchReport, Buckets, Config, FixedLatency, Histogram, Judgement, LoadModel, LoadTest, Precision,
+};
 
 const SECONDS: usize = 60;
 const REQUESTS: usize = 60;
@@ -99,7 +101,10 @@ fn mann_whitney_differs(sides: &[Vec<Buckets>; 2]) -> bool {
         while let Some((_, other)) = theirs.next_if(|(other, _)| *other < latency) {
             below += *other as f64;
         }
-        let equal = theirs.peek().filter(|(other, _)| *other == latency).map_or(0.0, |(_, n)| *n as f64);
+        let equal = theirs
+            .peek()
+            .filter(|(other, _)| *other == latency)
+            .map_or(0.0, |(_, n)| *n as f64);
         u += count as f64 * (below + equal / 2.0);
     }
     let (n, m) = (a.len() as f64, b.len() as f64);
@@ -129,16 +134,22 @@ fn report(template: &BenchReport, seconds: &[Buckets]) -> BenchReport {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let rounds: u32 = std::env::args().nth(1).map_or(Ok(300), |rounds| rounds.parse())?;
     let config = Config::new(LoadModel::closed(1)).with_requests(10);
-    let template = LoadTest::new(config, FixedLatency::new(Duration::ZERO)).run_in_place().await?;
+    let template = LoadTest::new(config, FixedLatency::new(Duration::ZERO))
+        .run_in_place()
+        .await?;
     let rules = ["p95 +50 %".parse()?];
     println!("{rounds} rounds; shares");
-    println!("truth    naive rolls back   Mann-Whitney flags   alpha rolls back   alpha says safe   alpha's interval holds the truth");
+    println!(
+        "truth    naive rolls back   Mann-Whitney flags   alpha rolls back   alpha says safe   alpha's interval holds the truth"
+    );
     for ratio in [1.0, 1.4, 1.9] {
         let mut random = Random(11);
         let [mut naive, mut flagged, mut breaches, mut safe, mut covered] = [0.0; 5];
         for round in 0..rounds {
             let sides = in_turn(&mut random, ratio);
-            let p95 = sides.each_ref().map(|side| whole(side).quantile(0.95).as_secs_f64());
+            let p95 = sides
+                .each_ref()
+                .map(|side| whole(side).quantile(0.95).as_secs_f64());
             naive += f64::from(p95[1] / p95[0] > 1.5);
             flagged += f64::from(mann_whitney_differs(&one_after_the_other(&mut random, ratio)));
             let [baseline, candidate] = sides.each_ref().map(|side| report(&template, side));

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use alpha_bench::{BenchReport, Config, ErrorKind, Finding, FailureClass, Inputs, LoadModel, RunOptions, Scenario, Verdict};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use alpha_bench::{
+    BenchReport, Config, ErrorKind, FailureClass, Finding, Inputs, LoadModel, RunOptions, Scenario, Verdict,
+};
 use testbed::Missing;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::{few, put};
@@ -199,7 +201,9 @@ async fn a_name_that_does_not_exist_is_one_clear_message() {
 
 /// Puts a load from a network that has ten local ports, and nobody else in it.
 fn put_from_ten_ports(load: Config) -> Result<BenchReport, Missing> {
-    let missing = |what: &str, cause: &dyn std::fmt::Display| Missing(format!("{what} ({cause}): needs root and iproute2"));
+    let missing = |what: &str, cause: &dyn std::fmt::Display| {
+        Missing(format!("{what} ({cause}): needs root and iproute2"))
+    };
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)
         .map_err(|cause| missing("no network of its own", &cause))?;
     let up = std::process::Command::new("ip")
@@ -234,9 +238,16 @@ fn a_machine_that_runs_out_of_ports_is_the_generators_limit_and_not_the_targets(
     let put = std::thread::spawn(|| put_from_ten_ports(load)).join().unwrap();
     let report = testbed::need!(put);
     let refused = report.errors.get(FailureClass::PortsExhausted);
-    assert!(refused > 0 && refused == report.errors.total(), "{:?}", report.errors);
+    assert!(
+        refused > 0 && refused == report.errors.total(),
+        "{:?}",
+        report.errors
+    );
     assert_eq!(report.connections, 10);
     assert_eq!(report.verdict, Verdict::GeneratorSaturated);
     let class = FailureClass::PortsExhausted;
-    assert!(report.findings.contains(&Finding::LocalLimit { class, requests: refused }));
+    assert!(report.findings.contains(&Finding::LocalLimit {
+        class,
+        requests: refused
+    }));
 }

@@ -573,11 +573,34 @@ fn a_process_that_runs_out_of_files_says_that_the_generator_was_the_limit() {
     let server = fast();
     let url = server.url();
     let output = Command::new("sh")
-        .args(["-c", "ulimit -n 30; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_alpha")])
-        .args(["bench", "run", &url, "--model", "closed", "--connections", "64", "--duration", "500ms", "--json"])
+        .args([
+            "-c",
+            "ulimit -n 30; exec \"$@\"",
+            "sh",
+            env!("CARGO_BIN_EXE_alpha"),
+        ])
+        .args([
+            "bench",
+            "run",
+            &url,
+            "--model",
+            "closed",
+            "--connections",
+            "64",
+            "--duration",
+            "500ms",
+            "--json",
+        ])
         .output()
         .unwrap();
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert!(report["errors"]["files_exhausted"].as_u64() > Some(0), "{}", report["errors"]);
-    assert_eq!((output.status.code(), &report["verdict"]), (Some(4), &"generator_saturated".into()));
+    assert!(
+        report["errors"]["files_exhausted"].as_u64() > Some(0),
+        "{}",
+        report["errors"]
+    );
+    assert_eq!(
+        (output.status.code(), &report["verdict"]),
+        (Some(4), &"generator_saturated".into())
+    );
 }
