@@ -46,6 +46,8 @@
 //! ([`Secrets`] hands secrets in). It is no chat bot: the one thing it hears from receivers is an acknowledgement.
 
 mod alert;
+#[cfg(feature = "alertmanager-config")]
+pub mod alertmanager;
 pub mod audit;
 mod clock;
 pub mod command;

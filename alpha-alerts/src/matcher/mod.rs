@@ -73,15 +73,18 @@ impl Matcher {
             Operator::Equal | Operator::NotEqual => None,
             Operator::Matches | Operator::NotMatches => {
                 let pattern = Pattern::new(value).map_err(|error| {
+                    // The whole error draws the expression over several lines; the last one says what is wrong.
+                    let error = error.to_string();
+                    let reason = error.lines().last().unwrap_or_default();
                     Error::new(
                         ErrorKind::InvalidInput,
                         text!(
-                            "`{value}` is no regular expression in the matcher on {name}",
+                            "`{value}` is no regular expression in the matcher on {name}: {reason}",
                             value = value,
-                            name = name
+                            name = name,
+                            reason = reason.strip_prefix("error: ").unwrap_or(reason)
                         ),
                     )
-                    .with_source(error)
                 })?;
                 Some(pattern)
             }

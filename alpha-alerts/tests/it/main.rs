@@ -1,5 +1,8 @@
 //! What only shows when the parts of the crate work together, or beside something that is not ours.
+#![expect(clippy::unwrap_used, reason = "a test may fail there")]
 
+#[cfg(feature = "alertmanager-config")]
+mod alertmanager_config;
 mod dispatcher;
 mod kill;
 mod oncall;
