@@ -280,7 +280,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    fn is_null(&self) -> bool {
+    pub(super) fn is_null(&self) -> bool {
         matches!(self.node, Node::Null)
     }
 }
@@ -303,6 +303,12 @@ impl<'a> Mapping<'a> {
             entries: Vec::new(),
             findings: of.findings,
         }
+    }
+
+    /// Where the value of a key stands.
+    pub(super) fn location_of(&self, key: &str) -> Option<Location> {
+        let (_, _, value) = self.entries.iter().find(|(known, _, _)| *known == key)?;
+        Some(value.location)
     }
 
     /// Whether the key is there.

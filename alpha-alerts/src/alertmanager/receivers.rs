@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use super::document::{Mapping, Value};
@@ -95,9 +95,7 @@ impl Globals {
         };
         globals.smtp_from = keys.text("smtp_from").map(str::to_owned);
         globals.smtp_hello = keys.text("smtp_hello").map(str::to_owned);
-        globals.smtp_smarthost = keys
-            .take("smtp_smarthost")
-            .and_then(|value| value.parsed(host_and_port));
+        globals.smtp_smarthost = smarthost(&mut keys, "smtp_smarthost");
         globals.smtp_username = keys.text("smtp_auth_username").map(str::to_owned);
         globals.smtp_password = globals.secret(&mut keys, "smtp_auth_password");
         globals.smtp_require_tls = keys.truth("smtp_require_tls");
@@ -110,9 +108,9 @@ impl Globals {
             "smtp_auth_identity",
             "smtp_force_implicit_tls",
         ]);
-        globals.slack_url = globals.secret(&mut keys, "slack_api_url");
-        globals.pagerduty_url = keys.take("pagerduty_url").and_then(|value| url(&value));
-        globals.telegram_url = keys.take("telegram_api_url").and_then(|value| url(&value));
+        globals.slack_url = globals.secret_url(&mut keys, "slack_api_url");
+        globals.pagerduty_url = url(&mut keys, "pagerduty_url");
+        globals.telegram_url = url(&mut keys, "telegram_api_url");
         globals.telegram_token = globals.secret(&mut keys, "telegram_bot_token");
         if let Some(value) = keys.take("http_config") {
             globals.http = globals.http(&value);
@@ -152,6 +150,21 @@ impl Globals {
         }
     }
 
+    /// A secret that is an address, which is checked and never shown.
+    fn secret_url(&self, keys: &mut Mapping<'_>, key: &str) -> Option<SecretRef> {
+        let location = keys.location_of(key);
+        let secret = self.secret(keys, key)?;
+        if let (SecretRef::Given(url), Some(location)) = (&secret, location)
+            && address(url.expose_secret()).is_err()
+        {
+            keys.findings.problem(
+                location,
+                text!("{path}.{key} is no address of HTTP", path = &keys.path, key = key),
+            );
+        }
+        Some(secret)
+    }
+
     fn ca_file(&self, value: &Value<'_>) -> Option<PathBuf> {
         let mut keys = value.mapping();
         let file = keys.text("ca_file").map(|path| self.folder.join(path));
@@ -163,7 +176,7 @@ impl Globals {
     fn http(&self, value: &Value<'_>) -> Http {
         let mut keys = value.mapping();
         let mut http = Http {
-            proxy: keys.take("proxy_url").and_then(|value| url(&value)),
+            proxy: url(&mut keys, "proxy_url"),
             ..Http::default()
         };
         if let Some(value) = keys.take("basic_auth") {
@@ -192,8 +205,8 @@ impl Globals {
             auth.finish();
         }
         // Never worse than what Alpha does anyway: HTTP/2 where the server has it, and no redirects.
-        keys.take("enable_http2");
-        keys.take("follow_redirects");
+        keys.truth("enable_http2");
+        keys.truth("follow_redirects");
         if let Some(value) = keys.take("tls_config") {
             let mut tls = value.mapping();
             tls.leave_out(&["ca_file"]);
@@ -250,14 +263,25 @@ fn leave_out_tls(keys: &mut Mapping<'_>) {
     ]);
 }
 
-fn url(value: &Value<'_>) -> Option<Url> {
-    value.parsed(|text| {
-        let url = Url::parse(text).map_err(|error| format!("expected an address: {error}"))?;
-        match url.scheme() {
-            "http" | "https" | "socks5" | "socks5h" => Ok(url),
-            scheme => Err(format!("expected an address of HTTP, found the scheme {scheme}")),
-        }
-    })
+/// An address; empty text is none.
+fn url(keys: &mut Mapping<'_>, key: &str) -> Option<Url> {
+    let value = keys.take(key)?;
+    value.text().filter(|text| !text.is_empty())?;
+    value.parsed(address)
+}
+
+fn address(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| format!("expected an address: {error}"))?;
+    match url.scheme() {
+        "http" | "https" | "socks5" | "socks5h" => Ok(url),
+        scheme => Err(format!("expected an address of HTTP, found the scheme {scheme}")),
+    }
+}
+
+fn smarthost(keys: &mut Mapping<'_>, key: &str) -> Option<(String, u16)> {
+    let value = keys.take(key)?;
+    value.text().filter(|text| !text.is_empty())?;
+    value.parsed(host_and_port)
 }
 
 fn host_and_port(text: &str) -> Result<(String, u16), String> {
@@ -334,7 +358,7 @@ fn missing<T>(value: &Value<'_>, key: &str, found: Option<T>) -> Option<T> {
 
 fn slack(value: &Value<'_>, globals: &Globals) -> Option<SlackConfig> {
     let mut keys = value.mapping();
-    let own_url = globals.secret(&mut keys, "api_url");
+    let own_url = globals.secret_url(&mut keys, "api_url");
     let has_app = ["app_token", "app_token_file"]
         .into_iter()
         .filter(|key| keys.take(key).is_some())
@@ -388,7 +412,7 @@ fn pagerduty(value: &Value<'_>, globals: &Globals) -> Option<PagerdutyConfig> {
     let mut keys = value.mapping();
     let routing_key = globals.secret(&mut keys, "routing_key");
     let service_key = globals.secret(&mut keys, "service_key");
-    let own_url = keys.take("url").and_then(|value| url(&value));
+    let own_url = url(&mut keys, "url");
     let mut pagerduty = PagerdutyConfig {
         send_resolved: keys.truth("send_resolved").unwrap_or(true),
         proxy: globals.proxy(&mut keys),
@@ -425,12 +449,8 @@ fn pagerduty(value: &Value<'_>, globals: &Globals) -> Option<PagerdutyConfig> {
 
 fn email(value: &Value<'_>, globals: &Globals) -> Option<EmailConfig> {
     let mut keys = value.mapping();
-    let has_to = keys.has("to");
-    let to = plain(&mut keys, "to");
-    let smarthost = keys
-        .take("smarthost")
-        .and_then(|value| value.parsed(host_and_port))
-        .or_else(|| globals.smtp_smarthost.clone());
+    let recipients = keys.text("to").map(str::to_owned);
+    let host_and_port = smarthost(&mut keys, "smarthost").or_else(|| globals.smtp_smarthost.clone());
     let from = plain(&mut keys, "from").or_else(|| globals.smtp_from.clone());
     let hello = plain(&mut keys, "hello").or_else(|| globals.smtp_hello.clone());
     let username = keys
@@ -475,13 +495,17 @@ fn email(value: &Value<'_>, globals: &Globals) -> Option<EmailConfig> {
         "timeout",
     ]);
     keys.finish();
-    if has_to && to.is_none() {
+    let recipients = missing(value, "to", recipients);
+    let host_and_port = missing(value, "smarthost", host_and_port);
+    let from = missing(value, "from", from);
+    let ((host, port), recipients, from) = (host_and_port?, recipients?, from?);
+    if recipients.contains("{{") {
+        value.note(text!(
+            "{path} writes to addresses from a template, which has no counterpart: nobody is told this way",
+            path = &value.path
+        ));
         return None;
     }
-    let to = missing(value, "to", to);
-    let smarthost = missing(value, "smarthost", smarthost);
-    let from = missing(value, "from", from);
-    let ((host, port), to, from) = (smarthost?, to?, from?);
     Some(EmailConfig {
         tls: match (port, require_tls) {
             // Alertmanager encrypts from the first byte at this port, whatever else is said.
@@ -496,7 +520,7 @@ fn email(value: &Value<'_>, globals: &Globals) -> Option<EmailConfig> {
             .zip(password)
             .map(|(username, password)| BasicAuth { username, password }),
         from,
-        to: addresses(&to),
+        to: addresses(&recipients),
         reply_to,
         hello,
         send_resolved,
@@ -518,7 +542,7 @@ fn addresses(list: &str) -> Vec<String> {
 
 fn webhook(value: &Value<'_>, globals: &Globals) -> Option<WebhookConfig> {
     let mut keys = value.mapping();
-    let address = globals.secret(&mut keys, "url");
+    let address = globals.secret_url(&mut keys, "url");
     let http = globals.http_or_own(&mut keys);
     let webhook = WebhookConfig {
         secret_url: missing(value, "url", address),
@@ -552,7 +576,7 @@ fn telegram(value: &Value<'_>, globals: &Globals) -> Option<TelegramConfig> {
         .text("chat_id")
         .filter(|chat| *chat != "0")
         .map(str::to_owned);
-    let own_url = keys.take("api_url").and_then(|value| url(&value));
+    let own_url = url(&mut keys, "api_url");
     let telegram = TelegramConfig {
         topic: keys.take("message_thread_id").and_then(|value| {
             value.parsed(|text| {
@@ -589,7 +613,7 @@ fn telegram(value: &Value<'_>, globals: &Globals) -> Option<TelegramConfig> {
 
 fn discord(value: &Value<'_>, globals: &Globals) -> Option<DiscordConfig> {
     let mut keys = value.mapping();
-    let address = globals.secret(&mut keys, "webhook_url");
+    let address = globals.secret_url(&mut keys, "webhook_url");
     let discord = DiscordConfig {
         webhook_url: missing(value, "webhook_url", address),
         username: plain(&mut keys, "username"),
@@ -604,7 +628,7 @@ fn discord(value: &Value<'_>, globals: &Globals) -> Option<DiscordConfig> {
 
 fn teams(value: &Value<'_>, globals: &Globals) -> Option<TeamsConfig> {
     let mut keys = value.mapping();
-    let address = globals.secret(&mut keys, "webhook_url");
+    let address = globals.secret_url(&mut keys, "webhook_url");
     let teams = TeamsConfig {
         webhook_url: missing(value, "webhook_url", address),
         send_resolved: keys.truth("send_resolved").unwrap_or(true),

@@ -96,7 +96,9 @@ fn condition(keys: &mut Mapping<'_>, equal: &str, expression: &str, matchers: &s
         .map(|value| value.mapping().rest())
         .unwrap_or_default()
     {
-        if let Some(text) = value.text() {
+        if value.is_null() {
+            value.problem(text!("{path} needs an expression", path = &value.path));
+        } else if let Some(text) = value.text() {
             // As Alertmanager writes it, because the group key shows it.
             let anchored = format!("^(?:{text})$");
             add(
