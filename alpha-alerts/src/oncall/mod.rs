@@ -18,7 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use calendar::{Calendar, CalendarConfig, HolidayConfig};
-pub use handover::HandoverReport;
+pub use handover::{HandoverReport, IncidentLine, MaintenanceLine, SilenceLine};
 pub use overrides::{Origin, Override, Overrides, Stint};
 pub(crate) use person::is_name;
 pub use person::{PersonConfig, PersonName, RoleConfig};
@@ -26,6 +26,7 @@ use schedule::Layer;
 pub use schedule::{Day, Duty, LayerConfig, Schedule, ScheduleConfig, Turn, WindowConfig};
 pub use shift::{Gap, Handover, Shift};
 
+use crate::config::Matchers;
 use crate::error::{Error, ErrorKind, Result};
 use crate::label::Labels;
 use crate::notifiers::ReceiverConfig;
@@ -72,6 +73,15 @@ struct Role {
     name: String,
     people: Vec<PersonName>,
     components: Vec<String>,
+    matchers: Matchers,
+}
+
+impl Role {
+    fn owns(&self, component: Option<&str>, labels: &Labels) -> bool {
+        let is_named =
+            component.is_some_and(|component| self.components.iter().any(|owned| owned == component));
+        is_named || (!self.matchers.is_empty() && self.matchers.iter().all(|matcher| matcher.matches(labels)))
+    }
 }
 
 impl OnCall {
@@ -131,6 +141,7 @@ impl OnCall {
                 name: role.name.clone(),
                 people: role.people.iter().map(|person| person.as_str().into()).collect(),
                 components: role.components.clone(),
+                matchers: role.matchers.clone(),
             });
         }
         for calendar in &config.calendars {
@@ -215,6 +226,7 @@ impl OnCall {
         let layers = layers.collect();
         Schedule {
             name: config.name.clone(),
+            zone,
             layers,
         }
     }
@@ -285,13 +297,11 @@ impl OnCall {
         role.map_or(&[], |role| role.people.as_slice())
     }
 
-    /// The role that owns what an alert with these labels is about: the first one that names its component (M25).
+    /// The role that owns what an alert with these labels is about: the first one that names its component or whose
+    /// matchers all match it (M25).
     pub fn owner(&self, labels: &Labels) -> Option<&str> {
-        let component = labels.get(COMPONENT_LABEL)?;
-        let role = self
-            .roles
-            .iter()
-            .find(|role| role.components.iter().any(|owned| owned == component));
+        let component = labels.get(COMPONENT_LABEL);
+        let role = self.roles.iter().find(|role| role.owns(component, labels));
         role.map(|role| role.name.as_str())
     }
 

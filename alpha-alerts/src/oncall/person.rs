@@ -6,6 +6,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::Matchers;
 use crate::notification::shared_name;
 use crate::notifiers::ReceiverConfig;
 
@@ -42,6 +43,8 @@ pub struct RoleConfig {
     pub people: Vec<String>,
     /// The components it owns: values of the label `component`.
     pub components: Vec<String>,
+    /// What it owns besides: alerts that all of these match. Default: nothing.
+    pub matchers: Matchers,
 }
 
 impl PersonConfig {

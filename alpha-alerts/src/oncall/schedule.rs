@@ -113,6 +113,7 @@ pub enum Day {
 #[derive(Clone, Debug)]
 pub struct Schedule {
     pub(super) name: String,
+    pub(super) zone: TimeZone,
     pub(super) layers: Vec<Layer>,
 }
 
@@ -206,6 +207,11 @@ impl Schedule {
     /// What it is called.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The name of its time zone.
+    pub fn zone_name(&self) -> &str {
+        self.zone.iana_name().unwrap_or("UTC")
     }
 
     /// Who the layers say is on duty at `at`.
