@@ -5,6 +5,7 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::error::{Error, ErrorKind, Result};
 use crate::incident::Incident;
 use crate::label::Labels;
 use crate::oncall::OnCall;
@@ -123,13 +124,16 @@ pub fn folders(translations: &dyn Translate) -> Vec<String> {
 
 /// The record of an incident as files of the tree: Markdown for people, JSON for programs, and its lessons, if it has
 /// any, on their own. The same incident always has the same paths, so that a later record takes the place of an earlier.
+///
+/// # Errors
+/// [`ErrorKind::Corrupt`] where the record is no JSON.
 pub fn record(
     incident: &Incident,
     section: Section,
     now: Timestamp,
     translations: &dyn Translate,
     zone: &TimeZone,
-) -> Vec<Document> {
+) -> Result<Vec<Document>> {
     let post_mortem = PostMortem::of(incident, now);
     let stem = format!(
         "{}-{}-{}",
@@ -149,13 +153,20 @@ pub fn record(
         path: path(section, "md"),
         content: post_mortem.to_markdown(translations, zone),
     }];
-    // Names, numbers and instants only: that cannot fail, and a file that is not there is better than a wrong one.
-    if let Ok(json) = serde_json::to_string_pretty(&post_mortem) {
-        documents.push(Document {
-            path: path(section, "json"),
-            content: json + "\n",
-        });
-    }
+    let json = serde_json::to_string_pretty(&post_mortem).map_err(|error| {
+        Error::new(
+            ErrorKind::Corrupt,
+            text!(
+                "could not write incident {number} as JSON",
+                number = incident.id.to_string()
+            ),
+        )
+        .with_source(error)
+    })?;
+    documents.push(Document {
+        path: path(section, "json"),
+        content: json + "\n",
+    });
     if section != Section::Lessons
         && let Some(content) = post_mortem.lessons_to_markdown(translations, zone)
     {
@@ -164,7 +175,7 @@ pub fn record(
             content,
         });
     }
-    documents
+    Ok(documents)
 }
 
 fn incident_records() -> Text {

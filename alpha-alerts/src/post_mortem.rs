@@ -208,7 +208,7 @@ impl Happening {
                 count,
                 examples: some,
             } => text!(
-                "{count} alerts fired, such as {examples}",
+                "alerts fired: {count}, such as {examples}",
                 count = *count,
                 examples = examples(some)
             ),
@@ -216,7 +216,7 @@ impl Happening {
                 count,
                 examples: some,
             } => text!(
-                "{count} alerts were over, such as {examples}",
+                "alerts were over: {count}, such as {examples}",
                 count = *count,
                 examples = examples(some)
             ),

@@ -4,6 +4,8 @@
 
 mod calendar;
 mod handover;
+mod icalendar;
+mod meeting;
 mod overrides;
 mod person;
 mod schedule;
@@ -19,6 +21,9 @@ use serde::{Deserialize, Serialize};
 
 pub use calendar::{Calendar, CalendarConfig, HolidayConfig};
 pub use handover::{HandoverReport, IncidentLine, MaintenanceLine, SilenceLine};
+pub use icalendar::{CalendarEvent, icalendar};
+use meeting::Series;
+pub use meeting::{Meeting, MeetingConfig, Repeat};
 pub use overrides::{Origin, Override, Overrides, Stint};
 pub(crate) use person::is_name;
 pub use person::{PersonConfig, PersonName, RoleConfig};
@@ -49,6 +54,8 @@ pub struct OnCallConfig {
     pub calendars: Vec<CalendarConfig>,
     /// Who is on duty when (M22).
     pub schedules: Vec<ScheduleConfig>,
+    /// Meetings of the team (M24).
+    pub meetings: Vec<MeetingConfig>,
 }
 
 impl OnCallConfig {
@@ -65,6 +72,7 @@ pub struct OnCall {
     roles: Vec<Role>,
     schedules: Vec<Schedule>,
     calendars: HashMap<String, Arc<Calendar>>,
+    meetings: Vec<Series>,
 }
 
 /// A role, ready to be asked.
@@ -120,6 +128,11 @@ impl OnCall {
                 name = &person.contact.name
             ));
         }
+        check_names(
+            "meeting",
+            config.meetings.iter().map(|meeting| &meeting.name),
+            &mut problems,
+        );
         let people: Vec<PersonName> = config
             .people
             .iter()
@@ -156,6 +169,8 @@ impl OnCall {
             let ready = on_call.compiled(schedule, config, &mut problems);
             on_call.schedules.push(ready);
         }
+        let series = |meeting| Series::new(meeting, &on_call.calendars, &mut problems);
+        on_call.meetings = config.meetings.iter().map(series).collect();
         if problems.is_empty() {
             Ok(on_call)
         } else {
@@ -284,6 +299,17 @@ impl OnCall {
     /// The calendar with this name.
     pub fn calendar(&self, name: &str) -> Option<&Calendar> {
         self.calendars.get(name).map(Arc::as_ref)
+    }
+
+    /// The meetings that begin from `from` until before `to`, in order.
+    pub fn meetings(&self, from: Timestamp, to: Timestamp) -> Vec<Meeting> {
+        let mut meetings: Vec<Meeting> = self
+            .meetings
+            .iter()
+            .flat_map(|series| series.between(from, to))
+            .collect();
+        meetings.sort_by(|left, right| (left.starts_at, &left.name).cmp(&(right.starts_at, &right.name)));
+        meetings
     }
 
     /// Whether there is a role with this name.

@@ -214,6 +214,15 @@ impl Schedule {
         self.zone.iana_name().unwrap_or("UTC")
     }
 
+    /// The longest turn of any layer, in days.
+    pub(super) fn longest_turn_days(&self) -> i32 {
+        self.layers
+            .iter()
+            .map(|layer| layer.turn_days)
+            .max()
+            .unwrap_or_default()
+    }
+
     /// Who the layers say is on duty at `at`.
     fn by_layers(&self, at: Timestamp) -> Duty {
         let found = self.layers.iter().enumerate().rev().find_map(|(index, layer)| {
