@@ -8,6 +8,7 @@ mod icalendar;
 mod meeting;
 mod overrides;
 mod person;
+mod ready_made;
 mod schedule;
 mod shift;
 
@@ -158,15 +159,15 @@ impl OnCall {
             });
         }
         for calendar in &config.calendars {
-            match Calendar::new(calendar) {
-                Ok(ready) => {
-                    on_call.calendars.insert(calendar.name.clone(), Arc::new(ready));
-                }
-                Err(found) => problems.extend(found),
-            }
+            // A wrong one is told once, not again by everything that uses it.
+            let ready = Calendar::new(calendar).unwrap_or_else(|found| {
+                problems.extend(found);
+                Calendar::default()
+            });
+            on_call.calendars.insert(calendar.name.clone(), Arc::new(ready));
         }
         for schedule in &config.schedules {
-            let ready = on_call.compiled(schedule, config, &mut problems);
+            let ready = on_call.compiled(schedule, &mut problems);
             on_call.schedules.push(ready);
         }
         let series = |meeting| Series::new(meeting, &on_call.calendars, &mut problems);
@@ -178,17 +179,15 @@ impl OnCall {
         }
     }
 
-    fn compiled(&self, config: &ScheduleConfig, whole: &OnCallConfig, problems: &mut Vec<Text>) -> Schedule {
+    fn compiled(&self, config: &ScheduleConfig, problems: &mut Vec<Text>) -> Schedule {
         let calendar = match &config.calendar {
             None => Arc::default(),
             Some(name) => self.calendars.get(name).cloned().unwrap_or_else(|| {
-                if !whole.calendars.iter().any(|calendar| calendar.name == *name) {
-                    problems.push(text!(
-                        "schedule {schedule} uses the calendar {calendar}, which does not exist",
-                        schedule = &config.name,
-                        calendar = name
-                    ));
-                }
+                problems.push(text!(
+                    "schedule {schedule} uses the calendar {calendar}, which does not exist",
+                    schedule = &config.name,
+                    calendar = name
+                ));
                 Arc::default()
             }),
         };
