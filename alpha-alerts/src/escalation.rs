@@ -645,3 +645,328 @@ fn later(at: Timestamp, by: Duration) -> Timestamp {
         .and_then(|by| at.checked_add(by).ok())
         .unwrap_or(Timestamp::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::incident::{Acknowledgement, Happening, IncidentId};
+    use crate::oncall::{LayerConfig, OnCallConfig, PersonConfig, RoleConfig, ScheduleConfig};
+
+    fn at(minutes: i64) -> Timestamp {
+        let opened: Timestamp = "2026-01-05T12:00:00Z".parse().unwrap();
+        opened + jiff::Span::new().minutes(minutes)
+    }
+
+    /// Mei is on duty on weekdays until 18:00, Ivan owns the API, Ana is there too.
+    fn on_call() -> OnCall {
+        let mut config = OnCallConfig::default();
+        config.people = ["mei", "ivan", "ana"]
+            .map(|name| PersonConfig {
+                name: name.to_owned(),
+                ..PersonConfig::default()
+            })
+            .into();
+        config.roles = vec![RoleConfig {
+            name: "backend".to_owned(),
+            people: vec!["ivan".to_owned()],
+            components: vec!["api".to_owned()],
+            ..RoleConfig::default()
+        }];
+        let mut layer = LayerConfig::weekly("base", &["mei"], "2026-01-01".parse().unwrap());
+        layer.only = serde_json::from_str(r#"[{"from": "09:00", "until": "18:00"}]"#).unwrap();
+        config.schedules = vec![ScheduleConfig {
+            name: "primary".to_owned(),
+            layers: vec![layer],
+            ..ScheduleConfig::default()
+        }];
+        OnCall::new(&config).unwrap()
+    }
+
+    fn incident(policies: &Policies, policy: &str, severity: Severity, component: &str) -> Incident {
+        Incident {
+            id: IncidentId(1),
+            group: "{}:{}".into(),
+            group_labels: Labels::new([("component", component)]),
+            title: "it is broken".to_owned(),
+            severity,
+            opened_at: at(0),
+            respond_by: policies.respond_by(policy, severity, at(0)),
+            acknowledged: None,
+            resolved_at: None,
+            escalation: policies.begin(policy, at(0)),
+            is_overdue: false,
+            alerts: Vec::new(),
+            timeline: Vec::new(),
+        }
+    }
+
+    /// Every page until `until` minutes after the opening, as `minutes step/round whom`.
+    fn pages(policies: &Policies, incident: &mut Incident, until: i64) -> Vec<String> {
+        let on_call = on_call();
+        let mut lines = Vec::new();
+        while let Some(due_at) = incident.escalation.as_ref().map(|escalation| escalation.due_at) {
+            if due_at > at(until) {
+                break;
+            }
+            let advance = policies
+                .advance(incident, due_at, &on_call, &Overrides::new())
+                .unwrap();
+            let minutes = due_at.duration_since(at(0)).as_mins();
+            for skipped in &advance.skipped {
+                lines.push(format!("{minutes} {} skipped: {}", skipped.step, skipped.because));
+            }
+            if let Some(first) = advance.pages.first() {
+                let whom: Vec<&str> = advance.pages.iter().map(|page| &*page.receiver).collect();
+                let channels = serde_json::to_string(&first.channels).unwrap();
+                lines.push(format!(
+                    "{minutes} {}/{} {} by {channels}",
+                    first.step,
+                    first.round,
+                    whom.join(" ")
+                ));
+            }
+            incident.escalation = advance.escalation;
+        }
+        lines
+    }
+
+    fn ready_made() -> Policies {
+        Policies::new(&[], &on_call(), &[]).unwrap()
+    }
+
+    fn policy(name: &str, steps: &[(u64, &[&str])]) -> PolicyConfig {
+        PolicyConfig {
+            name: name.to_owned(),
+            steps: steps
+                .iter()
+                .map(|(minutes, targets)| StepConfig {
+                    after: Period::from_secs(minutes * 60),
+                    targets: targets.iter().map(|target| (*target).to_owned()).collect(),
+                    channels: Vec::new(),
+                })
+                .collect(),
+            ..PolicyConfig::default()
+        }
+    }
+
+    #[test]
+    fn p0_pages_everybody_at_once_and_every_five_minutes() {
+        let policies = ready_made();
+        let mut incident = incident(&policies, "p0", Severity::P0, "chain");
+        let lines = pages(&policies, &mut incident, 12);
+        assert_eq!(
+            lines,
+            [
+                "0 1/1 person/mei person/ivan person/ana by []",
+                "5 1/2 person/mei person/ivan person/ana by []",
+                "10 1/3 person/mei person/ivan person/ana by []",
+            ]
+        );
+        assert_eq!(incident.respond_by, at(5));
+    }
+
+    #[test]
+    fn p1_goes_from_whoever_is_on_duty_to_the_owner_to_everybody_and_round_again() {
+        let policies = ready_made();
+        let mut incident = incident(&policies, "p1", Severity::P1, "api");
+        let lines = pages(&policies, &mut incident, 120);
+        assert_eq!(
+            lines,
+            [
+                "0 1/1 person/mei by []",
+                "30 2/1 person/mei person/ivan by []",
+                "60 3/1 person/mei person/ivan person/ana by []",
+                "90 1/2 person/mei by []",
+                "120 2/2 person/mei person/ivan by []",
+            ]
+        );
+        assert_eq!(incident.respond_by, at(60));
+    }
+
+    #[test]
+    fn p2_and_p3_write_first() {
+        let policies = ready_made();
+        let mut p2 = incident(&policies, "p2", Severity::P2, "api");
+        // From 18:00 on nobody is on duty, and the owner is paged alone.
+        assert_eq!(
+            pages(&policies, &mut p2, 8 * 60),
+            [
+                r#"0 1/1 person/mei person/ivan by ["chat","mail"]"#,
+                "240 2/1 person/mei person/ivan by []",
+                r#"480 1/2 person/ivan by ["chat","mail"]"#,
+            ]
+        );
+        assert_eq!(p2.respond_by, at(4 * 60));
+        let mut p3 = incident(&policies, "p3", Severity::P3, "api");
+        assert_eq!(
+            pages(&policies, &mut p3, 24 * 60),
+            [
+                r#"0 1/1 person/ivan by ["chat"]"#,
+                r#"1440 2/1 person/mei by ["chat","mail"]"#,
+            ]
+        );
+        assert_eq!(p3.respond_by, at(24 * 60));
+    }
+
+    #[test]
+    fn a_step_that_reaches_nobody_is_skipped_at_once() {
+        let policies = ready_made();
+        let mut incident = incident(&policies, "p3", Severity::P3, "nobody's");
+        assert_eq!(
+            pages(&policies, &mut incident, 0),
+            [
+                "0 1 skipped: no role with people owns the component",
+                r#"0 2/1 person/mei by ["chat","mail"]"#,
+            ]
+        );
+        // The next round comes a day later, as it would have after the second step.
+        assert_eq!(incident.escalation.unwrap().due_at, at(24 * 60));
+    }
+
+    #[test]
+    fn where_a_whole_round_reaches_nobody_everybody_is_paged() {
+        let config = policy("gap", &[(0, &["owner"]), (10, &["owner", "owner"])]);
+        let policies = Policies::new(&[config], &on_call(), &[]).unwrap();
+        let mut incident = incident(&policies, "gap", Severity::P1, "nobody's");
+        assert_eq!(
+            pages(&policies, &mut incident, 40),
+            [
+                "0 1 skipped: no role with people owns the component",
+                "0 2 skipped: no role with people owns the component; no role with people owns the component",
+                "0 1/1 person/mei person/ivan person/ana by []",
+                "40 1 skipped: no role with people owns the component",
+                "40 2 skipped: no role with people owns the component; no role with people owns the component",
+                "40 1/2 person/mei person/ivan person/ana by []",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_owner_follows_from_alerts_too() {
+        let policies = ready_made();
+        let mut incident = incident(&policies, "p3", Severity::P3, "nobody's");
+        incident.record(
+            at(0),
+            Happening::AlertsFired {
+                count: 1,
+                examples: vec![Labels::new([("component", "api")])],
+            },
+        );
+        assert_eq!(
+            pages(&policies, &mut incident, 0),
+            [r#"0 1/1 person/ivan by ["chat"]"#]
+        );
+    }
+
+    #[test]
+    fn rounds_have_an_end_where_the_policy_says_so() {
+        let mut config = policy("twice", &[(1, &["person/ana"]), (3, &["receiver/ops"])]);
+        config.rounds = Some(2);
+        config.repeat_every = Some(Period::from_secs(600));
+        let policies = Policies::new(&[config], &on_call(), &["ops"]).unwrap();
+        let mut incident = incident(&policies, "twice", Severity::P1, "api");
+        assert_eq!(
+            pages(&policies, &mut incident, 1000),
+            [
+                "1 1/1 person/ana by []",
+                "3 2/1 ops by []",
+                "11 1/2 person/ana by []",
+                "13 2/2 ops by []",
+            ]
+        );
+        assert_eq!(incident.escalation, None);
+    }
+
+    #[test]
+    fn what_was_missed_while_nothing_ran_is_made_up_for_by_one_step() {
+        let policies = ready_made();
+        let incident = incident(&policies, "p0", Severity::P0, "chain");
+        let advance = policies
+            .advance(&incident, at(180), &on_call(), &Overrides::new())
+            .unwrap();
+        assert_eq!(advance.pages.len(), 3);
+        let next = advance.escalation.unwrap();
+        assert_eq!((next.round, next.due_at), (1, at(185)));
+    }
+
+    #[test]
+    fn nobody_is_paged_early_or_after_somebody_took_it() {
+        let policies = ready_made();
+        let mut incident = incident(&policies, "p1", Severity::P1, "api");
+        let advance = |incident: &Incident, minutes| {
+            policies.advance(incident, at(minutes), &on_call(), &Overrides::new())
+        };
+        assert!(advance(&incident, -1).is_none());
+        assert!(advance(&incident, 0).is_some());
+        incident.acknowledged = Some(Acknowledgement {
+            at: at(0),
+            by: "mei".to_owned(),
+        });
+        assert!(advance(&incident, 0).is_none());
+        incident.acknowledged = None;
+        incident.resolved_at = Some(at(0));
+        assert!(advance(&incident, 0).is_none());
+    }
+
+    #[test]
+    fn a_policy_that_a_reload_took_away_or_made_shorter() {
+        let policies = ready_made();
+        let mut incident = incident(&policies, "p1", Severity::P1, "api");
+        let escalation = incident.escalation.as_mut().unwrap();
+        escalation.step = 7;
+        let advance = policies
+            .advance(&incident, at(0), &on_call(), &Overrides::new())
+            .unwrap();
+        assert_eq!(advance.pages[0].step, 3);
+
+        incident.escalation.as_mut().unwrap().policy = "gone".to_owned();
+        let advance = policies
+            .advance(&incident, at(0), &on_call(), &Overrides::new())
+            .unwrap();
+        assert_eq!((advance.pages.len(), advance.escalation), (0, None));
+    }
+
+    #[test]
+    fn channels_choose_among_integrations_and_never_leave_none() {
+        let page = |channels: &[Channel]| Page {
+            receiver: "person/mei".into(),
+            channels: channels.to_vec(),
+            step: 1,
+            round: 1,
+        };
+        let available: Vec<IntegrationId> = ["slack/0", "email/0", "sendgrid/0", "telephone/0"]
+            .map(|kind| format!("person/mei/{kind}").into())
+            .into();
+        let chosen = |channels: &[Channel]| -> Vec<String> {
+            let page = page(channels);
+            let chosen = page.integrations(&available);
+            chosen.iter().map(|integration| integration.to_string()).collect()
+        };
+        assert_eq!(chosen(&[]).len(), 4);
+        assert_eq!(chosen(&[Channel::Chat]), ["person/mei/slack/0"]);
+        assert_eq!(
+            chosen(&[Channel::Mail]),
+            ["person/mei/email/0", "person/mei/sendgrid/0"]
+        );
+        assert_eq!(chosen(&[Channel::Push]).len(), 4);
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_at_once() {
+        let mut backwards = policy(
+            "backwards",
+            &[(10, &["everyone"]), (5, &["person/nobody", "mei"]), (6, &[])],
+        );
+        backwards.repeat_every = Some(Period::from_secs(360));
+        backwards.rounds = Some(0);
+        let configs = [
+            backwards,
+            policy("empty", &[]),
+            policy("empty", &[(0, &["receiver/none"])]),
+            policy("", &[(0, &["everyone"])]),
+        ];
+        let problems = Policies::new(&configs, &on_call(), &["ops"]).unwrap_err();
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        insta::assert_snapshot!(problems.join("\n"));
+    }
+}

@@ -209,3 +209,182 @@ fn slug(title: &str) -> String {
     }
     slug
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::incident::{Acknowledgement, Happening, IncidentId};
+    use crate::notification::NotificationId;
+    use crate::severity::Severity;
+    use crate::text::{Chinese, English};
+    use jiff::Span;
+    use uuid::Uuid;
+
+    fn incident() -> Incident {
+        let opened_at: Timestamp = "2026-03-09T17:58:00Z".parse().unwrap();
+        let minute = |minutes: i64| opened_at + Span::new().minutes(minutes);
+        let labels = Labels::new([("alertname", "ValidatorOffline"), ("component", "validator")]);
+        let mut incident = Incident {
+            id: IncidentId(42),
+            group: "{}:{}".into(),
+            group_labels: labels.clone(),
+            title: "Validator offline: ../../etc, node_1 <script>".to_owned(),
+            severity: Severity::P1,
+            opened_at,
+            respond_by: minute(60),
+            acknowledged: None,
+            resolved_at: None,
+            escalation: None,
+            is_overdue: false,
+            alerts: Vec::new(),
+            timeline: Vec::new(),
+        };
+        let by = || "mei".to_owned();
+        let happened = [
+            (0, Happening::Opened),
+            (
+                0,
+                Happening::AlertsFired {
+                    count: 3,
+                    examples: vec![labels.clone()],
+                },
+            ),
+            (
+                0,
+                Happening::StepSkipped {
+                    step: 1,
+                    because: "nobody is on duty in schedule primary".to_owned(),
+                },
+            ),
+            (
+                0,
+                Happening::Paged {
+                    whom: "person/mei".to_owned(),
+                    step: 2,
+                    round: 1,
+                    integration: "person/mei/slack/0".into(),
+                    notification: NotificationId(Uuid::nil()),
+                },
+            ),
+            (1, Happening::SeverityRaised { to: Severity::P1 }),
+            (60, Happening::ResponseOverdue),
+            (65, Happening::Acknowledged { by: by() }),
+            (70, Happening::Unacknowledged { by: by() }),
+            (
+                75,
+                Happening::Acknowledged {
+                    by: "ivan".to_owned(),
+                },
+            ),
+            (
+                80,
+                Happening::Note {
+                    by: by(),
+                    text: "restarted | see *logs*".to_owned(),
+                },
+            ),
+            (
+                85,
+                Happening::Note {
+                    by: by(),
+                    text: "Lesson: alert on peers, not on the process".to_owned(),
+                },
+            ),
+            (
+                90,
+                Happening::AlertsResolved {
+                    count: 3,
+                    examples: vec![labels],
+                },
+            ),
+            (
+                90,
+                Happening::Resolved {
+                    by: "alerts".to_owned(),
+                },
+            ),
+            (95, Happening::Reopened),
+        ];
+        for (minutes, what) in happened {
+            incident.record(minute(minutes), what);
+        }
+        incident.acknowledged = Some(Acknowledgement {
+            at: minute(75),
+            by: "ivan".to_owned(),
+        });
+        incident.resolved_at = Some(minute(90));
+        incident
+    }
+
+    fn documents(translations: &dyn Translate) -> String {
+        let zone = TimeZone::get("Asia/Shanghai").unwrap();
+        let now = "2026-03-10T00:00:00Z".parse().unwrap();
+        let documents = record(&incident(), Section::Failure, now, translations, &zone).unwrap();
+        let parts = documents
+            .iter()
+            .map(|document| format!("=== {}\n{}", document.path, document.content));
+        parts.collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn an_incident_leaves_its_record_and_its_lessons() {
+        insta::assert_snapshot!(documents(&English));
+    }
+
+    #[test]
+    fn an_incident_leaves_its_record_in_chinese() {
+        insta::assert_snapshot!(documents(&Chinese::read()));
+    }
+
+    #[test]
+    fn the_tree_of_the_plan() {
+        let both = [folders(&English), folders(&Chinese::read())];
+        assert_eq!(both[0].len(), 20);
+        insta::assert_snapshot!(both.map(|folders| folders.join("\n")).join("\n\n"));
+    }
+
+    #[test]
+    fn an_open_incident_has_no_times_yet() {
+        let mut incident = incident();
+        incident.timeline.truncate(1);
+        incident.acknowledged = None;
+        incident.resolved_at = None;
+        let at = |text: &str| PostMortem::of(&incident, text.parse().unwrap());
+        let early = at("2026-03-09T18:30:00Z");
+        assert_eq!(early.acknowledged_in_time, None);
+        assert_eq!(early.time_to_acknowledge_seconds, None);
+        assert_eq!(early.time_to_resolve_seconds, None);
+        assert_eq!(at("2026-03-09T19:00:00Z").acknowledged_in_time, Some(false));
+    }
+
+    #[test]
+    fn a_title_becomes_a_name_that_no_path_and_no_shell_misreads() {
+        for (title, expected) in [
+            ("../../etc/passwd; rm -rf ~", "etc-passwd-rm-rf"),
+            ("验证节点 离线！", "验证节点-离线"),
+            ("...", ""),
+            ("a\u{0}b\nc", "a-b-c"),
+        ] {
+            assert_eq!(slug(title), expected);
+        }
+        let long = slug(&"节".repeat(200));
+        assert!(long.len() <= LONGEST_SLUG && !long.is_empty());
+        assert!(slug(&"word ".repeat(100)).len() <= LONGEST_SLUG);
+    }
+
+    #[test]
+    fn where_a_record_belongs() {
+        let mut config = crate::oncall::OnCallConfig::default();
+        config.roles = crate::oncall::RoleConfig::ready_made(&English);
+        let on_call = OnCall::new(&config).unwrap();
+        for (name, value, section) in [
+            ("component", "firewall", Section::Security),
+            ("component", "api", Section::Failure),
+            ("category", "performance", Section::Performance),
+            ("category", "security", Section::Security),
+        ] {
+            let labels = Labels::new([(name, value)]);
+            assert_eq!(Section::of(&[&labels], &on_call), section, "{value}");
+        }
+    }
+}

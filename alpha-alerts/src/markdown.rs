@@ -158,7 +158,8 @@ mod tests {
 
     #[test]
     fn nothing_closes_the_fence_around_text_as_it_came() {
-        let mut page = Page::new(&English, &TimeZone::UTC);
+        let zone = TimeZone::UTC;
+        let mut page = Page::new(&English, &zone);
         page.heading(2, &text!("daily check"));
         page.verbatim("ok\n````\n# not a heading\u{1b}[0m\n");
         assert_eq!(

@@ -50,6 +50,32 @@ impl Translate for English {
     }
 }
 
+/// Simplified Chinese as `alpha` says it, for tests of whole reports.
+#[cfg(test)]
+pub(crate) struct Chinese(std::collections::HashMap<String, String>);
+
+#[cfg(test)]
+impl Chinese {
+    pub(crate) fn read() -> Self {
+        let catalogue = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../alpha-cli/locales/zh-CN/alerts.toml"
+        );
+        Self(toml::from_str(&std::fs::read_to_string(catalogue).unwrap()).unwrap())
+    }
+}
+
+#[cfg(test)]
+impl Translate for Chinese {
+    fn template<'a>(&'a self, template: &'a str) -> &'a str {
+        self.0.get(template).map_or(template, String::as_str)
+    }
+
+    fn separator(&self) -> &str {
+        "；"
+    }
+}
+
 impl Text {
     /// A text from a template with `{name}` placeholders; use [`text!`](crate::text!), which the translators read.
     pub fn new(template: &'static str, arguments: Vec<(&'static str, Argument)>) -> Self {

@@ -178,3 +178,63 @@ impl Yearly {
 pub(super) fn days_between(from: Date, to: Date) -> i32 {
     (to - from).get_days()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn calendar(holidays: Vec<HolidayConfig>) -> Result<Calendar, Vec<Text>> {
+        Calendar::new(&CalendarConfig {
+            name: "test".to_owned(),
+            holidays,
+            ..CalendarConfig::default()
+        })
+    }
+
+    fn holiday(from: &str, until: &str, yearly: bool) -> HolidayConfig {
+        HolidayConfig {
+            name: from.to_owned(),
+            from: from.parse().unwrap(),
+            until: Some(until.parse().unwrap()),
+            yearly,
+        }
+    }
+
+    #[test]
+    fn a_yearly_holiday_may_reach_into_the_next_year_and_does_not_begin_before_it_began() {
+        let calendar = calendar(vec![holiday("2024-12-24", "2025-01-02", true)]).unwrap();
+        for (date, rests) in [
+            ("2023-12-25", false),
+            ("2024-01-01", false),
+            ("2024-12-24", true),
+            ("2025-01-02", true),
+            ("2025-01-03", false),
+            ("2030-12-31", true),
+            ("2031-01-01", true),
+        ] {
+            let date: Date = date.parse().unwrap();
+            assert_eq!(calendar.holiday(date).is_some(), rests, "{date}");
+        }
+    }
+
+    #[test]
+    fn the_29th_of_february_comes_in_leap_years() {
+        let calendar = calendar(vec![holiday("2024-02-29", "2024-02-29", true)]).unwrap();
+        assert!(calendar.holiday("2028-02-29".parse().unwrap()).is_some());
+        assert!(calendar.holiday("2027-02-28".parse().unwrap()).is_none());
+        assert!(calendar.holiday("2027-03-01".parse().unwrap()).is_none());
+    }
+
+    #[test]
+    fn a_mistyped_year_is_told() {
+        for (from, until) in [("2026-10-01", "2062-10-07"), ("2026-10-07", "2026-10-01")] {
+            let problems = calendar(vec![holiday(from, until, false)]).unwrap_err();
+            assert_eq!(
+                problems[0].to_string(),
+                format!(
+                    "holiday {from} of calendar test lasts from {from} until {until}: expected 1 to 366 days"
+                )
+            );
+        }
+    }
+}

@@ -383,3 +383,141 @@ fn incident_table(page: &mut Page<'_>, lines: &[IncidentLine]) {
     ];
     page.table(&head, rows);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::label::Labels;
+    use crate::matcher::{Matcher, Operator};
+    use crate::oncall::{LayerConfig, OnCall, OnCallConfig, PersonConfig, ScheduleConfig};
+    use crate::text::{Chinese, English};
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn incident(id: u64, severity: Severity, opened_at: &str, title: &str) -> Incident {
+        let mut incident = Incident {
+            id: IncidentId(id),
+            group: "{}:{}".into(),
+            group_labels: Labels::default(),
+            title: title.to_owned(),
+            severity,
+            opened_at: at(opened_at),
+            respond_by: at(opened_at),
+            acknowledged: None,
+            resolved_at: None,
+            escalation: None,
+            is_overdue: false,
+            alerts: Vec::new(),
+            timeline: Vec::new(),
+        };
+        incident.record(at(opened_at), Happening::Opened);
+        incident
+    }
+
+    fn take(incident: &mut Incident, time: &str, by: &str) {
+        incident.record(at(time), Happening::Acknowledged { by: by.to_owned() });
+        incident.acknowledged = Some(Acknowledgement {
+            at: at(time),
+            by: by.to_owned(),
+        });
+    }
+
+    fn silence(id: u128, starts_at: &str, ends_at: &str, comment: &str) -> Silence {
+        Silence {
+            id: Uuid::from_u128(id),
+            matchers: vec![Matcher::new("instance", Operator::Equal, "db|1").unwrap()],
+            starts_at: at(starts_at),
+            ends_at: at(ends_at),
+            updated_at: at(starts_at),
+            created_by: "mei".to_owned(),
+            comment: comment.to_owned(),
+            annotations: Labels::default(),
+            recurrence: None,
+        }
+    }
+
+    fn report() -> HandoverReport {
+        let mut config = OnCallConfig::default();
+        config.people = ["mei", "ivan"]
+            .map(|name| PersonConfig {
+                name: name.to_owned(),
+                ..PersonConfig::default()
+            })
+            .into();
+        let mut layer = LayerConfig::weekly("base", &["mei", "ivan"], "2026-03-02".parse().unwrap());
+        layer.ends_on = Some("2026-03-14".parse().unwrap());
+        config.schedules = vec![ScheduleConfig {
+            name: "primary".to_owned(),
+            zone: "Asia/Shanghai".to_owned(),
+            layers: vec![layer],
+            ..ScheduleConfig::default()
+        }];
+        let on_call = OnCall::new(&config).unwrap();
+
+        let before = incident(1, Severity::P3, "2026-02-20T00:00:00Z", "never touched since");
+        let mut over = incident(2, Severity::P0, "2026-02-21T00:00:00Z", "over long before");
+        over.resolved_at = Some(at("2026-02-22T00:00:00Z"));
+        let mut ended = incident(3, Severity::P1, "2026-03-01T23:00:00Z", "validator | offline");
+        take(&mut ended, "2026-03-01T23:30:00Z", "ivan");
+        ended.record(
+            at("2026-03-02T03:00:00Z"),
+            Happening::Resolved {
+                by: "alerts".to_owned(),
+            },
+        );
+        ended.resolved_at = Some(at("2026-03-02T03:00:00Z"));
+        let mut open = incident(4, Severity::P2, "2026-03-05T00:00:00Z", "数据库缓慢");
+        take(&mut open, "2026-03-05T00:10:00Z", "mei");
+        let later = incident(5, Severity::P1, "2026-03-08T20:00:00Z", "API *partly* broken");
+
+        let shift = (at("2026-03-02T01:00:00Z"), at("2026-03-09T01:00:00Z"));
+        let schedule = on_call.schedule("primary").unwrap();
+        let id = Uuid::from_u128(7);
+        let mut report = HandoverReport::new(id, schedule, shift, &Overrides::new(), "mei")
+            .with_incidents([&open, &before, &over, &ended, &later])
+            .with_silences([
+                &silence(
+                    1,
+                    "2026-03-01T00:00:00Z",
+                    "2026-03-10T00:00:00Z",
+                    "disk is on its way",
+                ),
+                &silence(
+                    2,
+                    "2026-03-12T00:00:00Z",
+                    "2026-03-12T02:00:00Z",
+                    "upgrade of the database",
+                ),
+                &silence(3, "2026-04-12T00:00:00Z", "2026-04-12T02:00:00Z", "too far ahead"),
+                &silence(4, "2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z", "over"),
+            ])
+            .with_maintenance([MaintenanceLine {
+                starts_at: at("2026-03-11T18:00:00Z"),
+                what: "runtime upgrade 1.4".to_owned(),
+            }])
+            .with_daily_check("OK      chain halted? no\nWARNING disk 81 %\n```")
+            .with_note("The new validator has no backup yet.\n# not a heading");
+        report.accept(at("2026-03-09T01:05:00Z"), "ivan");
+        report.accept(at("2026-03-09T02:00:00Z"), "mei");
+        report
+    }
+
+    #[test]
+    fn a_report_in_english() {
+        insta::assert_snapshot!(report().to_markdown(&English));
+    }
+
+    #[test]
+    fn a_report_in_chinese() {
+        insta::assert_snapshot!(report().to_markdown(&Chinese::read()));
+    }
+
+    #[test]
+    fn a_report_passes_through_json() {
+        let json = serde_json::to_string_pretty(&report()).unwrap();
+        assert_eq!(serde_json::from_str::<HandoverReport>(&json).unwrap(), report());
+        insta::assert_snapshot!(json);
+    }
+}

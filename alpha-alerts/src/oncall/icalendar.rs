@@ -149,3 +149,78 @@ fn push_folded(out: &mut String, name: &str, value: &str) {
     out.push_str(rest);
     out.push_str("\r\n");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oncall::{LayerConfig, OnCall, OnCallConfig, PersonConfig, ScheduleConfig};
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn lines_are_folded_between_characters_and_values_escaped() {
+        let event = CalendarEvent {
+            uid: "1@alpha-alerts".to_owned(),
+            summary: "值班".repeat(40),
+            description: "a;b,c\\d\r\ne\u{0}f\nEND:VEVENT".to_owned(),
+            starts_at: at("2026-03-29T00:59:59.5Z"),
+            ends_at: at("2026-03-29T01:00:00Z"),
+        };
+        let text = icalendar("主要, 值班", &[event], at("2026-01-01T00:00:00Z"));
+        assert!(text.split("\r\n").all(|line| line.len() <= 75), "{text}");
+        assert!(!text.replace("\r\n", "").contains(['\r', '\n']), "{text}");
+        insta::assert_snapshot!(text.replace("\r\n", "\n"));
+        let unfolded = text.replace("\r\n ", "");
+        assert!(unfolded.contains(&format!("SUMMARY:{}\r\n", "值班".repeat(40))));
+    }
+
+    #[test]
+    fn an_event_keeps_its_identity_however_the_time_is_cut_and_whoever_serves_it() {
+        let mut config = OnCallConfig::default();
+        config.people = ["mei", "ivan"]
+            .map(|name| PersonConfig {
+                name: name.to_owned(),
+                ..PersonConfig::default()
+            })
+            .into();
+        config.schedules = vec![ScheduleConfig {
+            name: "primary".to_owned(),
+            layers: vec![LayerConfig::weekly(
+                "base",
+                &["mei", "ivan"],
+                "2026-01-05".parse().unwrap(),
+            )],
+            ..ScheduleConfig::default()
+        }];
+        let on_call = OnCall::new(&config).unwrap();
+        let schedule = on_call.schedule("primary").unwrap();
+        let mut overrides = Overrides::new();
+        let export = |from, overrides: &Overrides| {
+            CalendarEvent::shifts(schedule, at(from), at("2026-03-01T00:00:00Z"), overrides)
+        };
+        let all = export("2026-01-01T00:00:00Z", &overrides);
+        let cut = export("2026-02-10T13:00:00Z", &overrides);
+        assert_eq!(cut[..], all[all.len() - cut.len()..]);
+        assert_eq!(cut[0].starts_at, at("2026-02-09T09:00:00Z"));
+
+        overrides.put(crate::oncall::Override {
+            id: uuid::Uuid::from_u128(1),
+            schedule: "primary".to_owned(),
+            person: "ivan".into(),
+            replaces: None,
+            starts_at: at("2026-02-16T09:00:00Z"),
+            ends_at: at("2026-02-23T09:00:00Z"),
+            created_at: at("2026-01-01T00:00:00Z"),
+            created_by: "lead".to_owned(),
+            reason: String::new(),
+            swapped_with: None,
+        });
+        let uids =
+            |events: &[CalendarEvent]| events.iter().map(|event| event.uid.clone()).collect::<Vec<_>>();
+        let changed = export("2026-02-10T13:00:00Z", &overrides);
+        assert_eq!(uids(&changed), uids(&cut));
+        assert_ne!(changed, cut);
+    }
+}

@@ -206,3 +206,50 @@ impl Series {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oncall::{CalendarConfig, OnCall, OnCallConfig};
+    use crate::text::English;
+
+    #[test]
+    fn the_meetings_of_the_plan_in_a_month_with_make_up_days() {
+        let mut config = OnCallConfig::default();
+        config.calendars = vec![CalendarConfig::china()];
+        config.meetings = MeetingConfig::ready_made("Asia/Shanghai", Some("china"), &English);
+        let on_call = OnCall::new(&config).unwrap();
+        // February 2026 in Shanghai.
+        let from = "2026-01-31T16:00:00Z".parse().unwrap();
+        let to = "2026-02-28T16:00:00Z".parse().unwrap();
+        let zone = TimeZone::get("Asia/Shanghai").unwrap();
+        let lines: Vec<String> = on_call
+            .meetings(from, to)
+            .iter()
+            .map(|meeting| {
+                let minutes = meeting.ends_at.duration_since(meeting.starts_at).as_mins();
+                let start = zone
+                    .to_datetime(meeting.starts_at)
+                    .strftime("%a %d %H:%M")
+                    .to_string();
+                format!("{start} {} {minutes} min", meeting.summary)
+            })
+            .collect();
+        insta::assert_snapshot!(lines.join("\n"));
+    }
+
+    #[test]
+    fn what_cannot_be_is_told() {
+        let mut config = OnCallConfig::default();
+        let mut wrong = MeetingConfig::ready_made("UTC", Some("none"), &English).remove(2);
+        wrong.repeat = Repeat::Monthly {
+            weekday: Day::Working,
+            nth: 0,
+        };
+        wrong.duration = Period::from_secs(0);
+        config.meetings = vec![wrong];
+        let problems = OnCall::new(&config).unwrap_err();
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        insta::assert_snapshot!(problems.join("\n"));
+    }
+}

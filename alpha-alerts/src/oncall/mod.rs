@@ -102,18 +102,22 @@ impl OnCall {
     pub fn new(config: &OnCallConfig) -> Result<Self, Vec<Text>> {
         let mut problems = Vec::new();
         check_names(
-            "person",
+            &text!("person"),
             config.people.iter().map(|person| &person.name),
             &mut problems,
         );
-        check_names("role", config.roles.iter().map(|role| &role.name), &mut problems);
         check_names(
-            "calendar",
+            &text!("role"),
+            config.roles.iter().map(|role| &role.name),
+            &mut problems,
+        );
+        check_names(
+            &text!("calendar"),
             config.calendars.iter().map(|calendar| &calendar.name),
             &mut problems,
         );
         check_names(
-            "schedule",
+            &text!("schedule"),
             config.schedules.iter().map(|schedule| &schedule.name),
             &mut problems,
         );
@@ -130,7 +134,7 @@ impl OnCall {
             ));
         }
         check_names(
-            "meeting",
+            &text!("meeting"),
             config.meetings.iter().map(|meeting| &meeting.name),
             &mut problems,
         );
@@ -353,23 +357,19 @@ fn zone_of(name: &str, problems: &mut Vec<Text>) -> TimeZone {
 }
 
 /// Names must be there, be sayable and be unique among their kind.
-fn check_names<'a>(
-    kind: &'static str,
-    names: impl Iterator<Item = &'a String> + Clone,
-    problems: &mut Vec<Text>,
-) {
+fn check_names<'a>(kind: &Text, names: impl Iterator<Item = &'a String> + Clone, problems: &mut Vec<Text>) {
     for (index, name) in names.clone().enumerate() {
         if !is_name(name) {
             problems.push(text!(
                 "`{name}` is no name for a {kind}: expected letters, digits, `.`, `_` and `-`",
                 name = name,
-                kind = kind
+                kind = kind.clone()
             ));
         }
         if names.clone().take(index).any(|earlier| earlier == name) {
             problems.push(text!(
-                "there are two {kind}s called {name}",
-                kind = kind,
+                "there is more than one {kind} called {name}",
+                kind = kind.clone(),
                 name = name
             ));
         }
