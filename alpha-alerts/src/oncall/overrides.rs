@@ -92,7 +92,7 @@ impl Override {
     /// Whether it makes sense to the configuration.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] where it ends before it begins, [`ErrorKind::NotFound`] where the schedule or a
+    /// [`ErrorKind::InvalidInput`] where it ends before it begins or replaces somebody by themselves, [`ErrorKind::NotFound`] where the schedule or a
     /// person is unknown.
     pub fn check(&self, on_call: &OnCall) -> Result<()> {
         if self.ends_at <= self.starts_at {
@@ -102,6 +102,15 @@ impl Override {
                     "the override ends at {end}, which is not after its start at {start}",
                     end = self.ends_at.to_string(),
                     start = self.starts_at.to_string()
+                ),
+            ));
+        }
+        if self.replaces.as_ref() == Some(&self.person) {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                text!(
+                    "the override puts {person} in the place of {person}",
+                    person = self.person.to_string()
                 ),
             ));
         }

@@ -247,6 +247,7 @@ impl Schedule {
         for entry in overrides.iter().filter(|entry| entry.covers(at)) {
             match &entry.replaces {
                 None => duty.people = vec![entry.person.clone()],
+                Some(replaced) if *replaced == entry.person => continue,
                 Some(replaced) => {
                     let Some(place) = duty.people.iter().position(|person| person == replaced) else {
                         continue;
@@ -601,6 +602,14 @@ mod tests {
         let kind = |entry: Override| entry.check(&on_call).unwrap_err().kind();
         let backwards = replacing(1, "mei", None, "2026-02-01T10:00:00Z", "2026-02-01T10:00:00Z");
         assert_eq!(kind(backwards), ErrorKind::InvalidInput);
+        let oneself = replacing(
+            1,
+            "mei",
+            Some("mei"),
+            "2026-02-01T10:00:00Z",
+            "2026-02-01T11:00:00Z",
+        );
+        assert_eq!(kind(oneself), ErrorKind::InvalidInput);
         let stranger = Override {
             person: "nobody".into(),
             ..good.clone()

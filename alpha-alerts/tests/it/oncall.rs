@@ -5,7 +5,11 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 
-use alpha_alerts::oncall::{OnCall, OnCallConfig, Override, Overrides, Schedule};
+use alpha_alerts::oncall::{
+    CalendarConfig, CalendarEvent, MeetingConfig, OnCall, OnCallConfig, Override, Overrides, Schedule,
+    icalendar,
+};
+use alpha_alerts::text::English;
 use jiff::Timestamp;
 use serde::Deserialize;
 use testbed::Missing;
@@ -133,4 +137,74 @@ fn who_is_on_duty_at_an_instant_is_whose_shift_contains_it() {
             }
         }
     }
+}
+
+#[derive(Deserialize)]
+struct Parsed {
+    name: String,
+    events: Vec<ParsedEvent>,
+}
+
+#[derive(Debug, Deserialize, PartialEq, Eq)]
+struct ParsedEvent {
+    uid: String,
+    summary: String,
+    description: String,
+    starts_at: Timestamp,
+    ends_at: Timestamp,
+    stamp: Timestamp,
+}
+
+#[test]
+fn another_parser_reads_the_calendar_as_it_was_meant() {
+    let python = Command::new("python3").args(["-c", "import icalendar"]).output();
+    let python = python.ok().filter(|output| output.status.success());
+    testbed::need!(python.ok_or_else(|| Missing("python3 with the package icalendar".to_owned())));
+
+    let (scenarios, _, overrides) = scenarios();
+    let mut config = scenarios.config;
+    config.calendars[0] = CalendarConfig::china();
+    config.meetings = MeetingConfig::ready_made("Asia/Shanghai", Some("china"), &English);
+    config.meetings[0].summary = Some("站会; \"stand-up\", 每个工作日\\n 九点半 — ".repeat(9));
+    let on_call = OnCall::new(&config).unwrap();
+    let (from, to): (Timestamp, Timestamp) = (
+        "2026-01-01T00:00:00Z".parse().unwrap(),
+        "2027-01-01T00:00:00Z".parse().unwrap(),
+    );
+    let mut events: Vec<CalendarEvent> = on_call.meetings(from, to).into_iter().map(Into::into).collect();
+    for schedule in on_call.schedules() {
+        events.extend(CalendarEvent::shifts(schedule, from, to, &overrides));
+    }
+    events[0].description = "one\ntwo\r\nthree, four; five\\six".to_owned();
+    let stamp: Timestamp = "2026-01-01T08:00:00Z".parse().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("calendar.ics");
+    std::fs::write(&path, icalendar("主要, 值班; all", &events, stamp)).unwrap();
+
+    let output = Command::new("python3")
+        .arg(self::folder().join("icalendar_events.py"))
+        .arg(&path)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let parsed: Parsed = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(parsed.name, "主要, 值班; all");
+    assert_eq!(parsed.events.len(), events.len());
+    for (parsed, event) in parsed.events.into_iter().zip(&events) {
+        let meant = ParsedEvent {
+            uid: event.uid.clone(),
+            summary: event.summary.clone(),
+            description: event.description.replace("\r\n", "\n"),
+            starts_at: event.starts_at,
+            ends_at: event.ends_at,
+            stamp,
+        };
+        assert_eq!(parsed, meant);
+    }
+    let uids: std::collections::HashSet<&str> = events.iter().map(|event| event.uid.as_str()).collect();
+    assert_eq!(uids.len(), events.len(), "two events have the same identity");
 }
