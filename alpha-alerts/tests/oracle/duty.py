@@ -18,7 +18,6 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 WEEKDAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
-UTC = dt.timezone.utc
 
 
 @lru_cache(maxsize=None)
@@ -74,43 +73,52 @@ def is_such_a_day(kinds, ordinal, calendar):
     return weekday in kinds or (works and "working" in kinds) or (not works and "rest" in kinds)
 
 
-def layer_people(layer, zone, calendar, roles, at):
-    """Who this layer puts on duty at `at`, asked afresh."""
-    zone = layer.get("zone", zone)
-    hand_off = minutes_of(layer.get("hand_off", "09:00"))
-    starts = dt.date.fromisoformat(layer["starts_on"]).toordinal()
-    if at < instant(zone, starts, hand_off):
-        return []
-    if "ends_on" in layer:
-        ends = dt.date.fromisoformat(layer["ends_on"]).toordinal()
-        if at >= instant(zone, ends, hand_off):
-            return []
-    today = dt.datetime.fromtimestamp(at, zone_of(zone)).toordinal()
-    if layer.get("only"):
-        covered = False
+class Layer:
+    def __init__(self, config, schedule_zone, calendar, roles):
+        self.zone = config.get("zone", schedule_zone)
+        self.calendar = calendar
+        self.hand_off = minutes_of(config.get("hand_off", "09:00"))
+        self.starts = dt.date.fromisoformat(config["starts_on"]).toordinal()
+        self.begin = instant(self.zone, self.starts, self.hand_off)
+        self.end = float("inf")
+        if "ends_on" in config:
+            self.end = instant(self.zone, dt.date.fromisoformat(config["ends_on"]).toordinal(), self.hand_off)
+        self.turn_days = config.get("turn_days", 7)
+        self.windows = [
+            (window.get("days"), minutes_of(window.get("from", "00:00")), minutes_of(window.get("until", "00:00")))
+            for window in config.get("only", [])
+        ]
+        self.rotation = [
+            list(roles[entry[5:]]) if entry.startswith("role/") else [entry] for entry in config["rotation"]
+        ]
+
+    def is_covered(self, today, at):
         for ordinal in range(today - 2, today + 2):
-            for window in layer["only"]:
-                if not is_such_a_day(window.get("days"), ordinal, calendar):
-                    continue
-                begin, end = minutes_of(window.get("from", "00:00")), minutes_of(window.get("until", "00:00"))
+            for days, begin, end in self.windows:
                 last = ordinal if end > begin else ordinal + 1
-                if instant(zone, ordinal, begin) <= at < instant(zone, last, end):
-                    covered = True
-        if not covered:
+                is_within = instant(self.zone, ordinal, begin) <= at < instant(self.zone, last, end)
+                if is_within and is_such_a_day(days, ordinal, self.calendar):
+                    return True
+        return not self.windows
+
+    def people(self, at):
+        """Who this layer puts on duty at `at`, asked afresh."""
+        if not self.begin <= at < self.end:
             return []
-    # The latest day on which a hand-off has already been: walked back to from tomorrow.
-    every = layer.get("turn_days", 7)
-    day = today + 1
-    while (day - starts) % every != 0 or instant(zone, day, hand_off) > at:
-        day -= 1
-    entry = layer["rotation"][(day - starts) // every % len(layer["rotation"])]
-    return list(roles[entry[5:]]) if entry.startswith("role/") else [entry]
+        today = dt.datetime.fromtimestamp(at, zone_of(self.zone)).toordinal()
+        if not self.is_covered(today, at):
+            return []
+        # The latest day on which a hand-off has already been: walked back to from tomorrow.
+        day = today + 1
+        while (day - self.starts) % self.turn_days != 0 or instant(self.zone, day, self.hand_off) > at:
+            day -= 1
+        return list(self.rotation[(day - self.starts) // self.turn_days % len(self.rotation)])
 
 
-def duty(schedule, calendar, roles, overrides, at):
+def duty(layers, overrides, at):
     people = []
-    for layer in reversed(schedule["layers"]):
-        people = layer_people(layer, schedule.get("zone", "UTC"), calendar, roles, at)
+    for layer in reversed(layers):
+        people = layer.people(at)
         if people:
             break
     for entry in overrides:
@@ -127,19 +135,20 @@ def duty(schedule, calendar, roles, overrides, at):
     return tuple(people)
 
 
-def changes(schedule, calendar, roles, overrides, start, end):
-    zones = {schedule.get("zone", "UTC")} | {layer["zone"] for layer in schedule["layers"] if "zone" in layer}
+def changes(layers, overrides, start, end):
+    zones = sorted({layer.zone for layer in layers})
 
-    def offsets(at):
-        return tuple(dt.datetime.fromtimestamp(at, zone_of(zone)).utcoffset() for zone in sorted(zones))
+    @lru_cache(maxsize=None)
+    def offsets(day):
+        return [dt.datetime.fromtimestamp(day * 86400, zone_of(zone)).utcoffset() for zone in zones]
 
     def ask(at):
-        return duty(schedule, calendar, roles, overrides, at)
+        return duty(layers, overrides, at)
 
     at, now = start, ask(start)
     yield at, now
     while at < end:
-        is_near_a_change = offsets(at - 86400) != offsets(at + 86400)
+        is_near_a_change = offsets(at // 86400 - 1) != offsets(at // 86400 + 2)
         ahead = min(at + (300 if is_near_a_change else 3600), end)
         there = ask(ahead)
         while there != now:
@@ -175,9 +184,10 @@ def main():
         ]
         overrides.sort(key=lambda entry: (entry["created_at"], entry["id"]))
         calendar = calendars.get(schedule.get("calendar"), Calendar(None))
+        layers = [Layer(layer, schedule.get("zone", "UTC"), calendar, roles) for layer in schedule["layers"]]
         lines = [
             f"{name} {at} {','.join(people)}\n"
-            for at, people in changes(schedule, calendar, roles, overrides, start, end)
+            for at, people in changes(layers, overrides, start, end)
         ]
         if "--digest" in sys.argv:
             digest = hashlib.sha256("".join(lines).encode()).hexdigest()
