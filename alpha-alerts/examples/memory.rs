@@ -8,8 +8,9 @@ use alpha_alerts::{Alert, Command, Config, Dispatcher, Labels, NoSecrets};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let config: Config =
-        serde_json::from_str(r#"{ "route": { "receiver": "ops", "group_wait": "0s" }, "receivers": [{ "name": "ops" }] }"#)?;
+    let config: Config = serde_json::from_str(
+        r#"{ "route": { "receiver": "ops", "group_wait": "0s" }, "receivers": [{ "name": "ops" }] }"#,
+    )?;
     let ops = Arc::new(RecordingNotifier::new());
     let store = Arc::new(MemoryStore::new());
     let builder = Dispatcher::builder(config, store, Environment::new(Arc::new(NoSecrets)));

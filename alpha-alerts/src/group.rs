@@ -82,7 +82,15 @@ mod tests {
     /// The table of Alertmanager's own `TestDedupStageNeedsUpdate`.
     #[test]
     fn it_decides_as_alertmanager_does() {
-        let cases: [(Option<Told>, &[u64], &[u64], bool, i64, Option<Reason>); 12] = [
+        type Case = (
+            Option<Told>,
+            &'static [u64],
+            &'static [u64],
+            bool,
+            i64,
+            Option<Reason>,
+        );
+        let cases: [Case; 12] = [
             (None, &[2, 3, 4], &[], false, 0, Some(Reason::New)),
             (None, &[], &[1], true, 0, None),
             (

@@ -75,7 +75,7 @@ mod period;
 mod post_mortem;
 mod quote;
 mod route;
-mod rules;
+pub mod rules;
 mod secret;
 mod severity;
 pub mod silence;

@@ -50,6 +50,8 @@ pub(super) enum Errand {
     Look,
     /// Pages of this incident are not wanted any more.
     Forget(IncidentId),
+    /// The clock was set back by so much: what waits must not wait for as much longer.
+    ClockSetBack(Duration),
 }
 
 /// What a courier needs.
@@ -112,6 +114,8 @@ struct Desk {
     is_behind: bool,
     /// When the outbox has to be looked at.
     look_at: Option<Timestamp>,
+    /// How far ahead of the clock the next look is, because the clock was set back by as much.
+    ahead: Duration,
     /// When a line opens for which something waits here.
     opens_at: Option<Timestamp>,
 }
@@ -183,6 +187,11 @@ impl Courier {
             Errand::Deliver(deliveries) => self.enqueue(deliveries, desk),
             Errand::Look => {
                 desk.is_behind = true;
+                desk.look_at = Some(self.clock.now());
+            }
+            Errand::ClockSetBack(by) => {
+                desk.ahead = by;
+                desk.lines.values_mut().for_each(Line::open);
                 desk.look_at = Some(self.clock.now());
             }
             Errand::Forget(incident) => {
@@ -391,8 +400,15 @@ impl Courier {
             .map(|(id, _)| id.clone())
             .chain(full.map(|(id, _)| id.clone()))
             .collect();
-        let claim = Self::claim(&self.worker, &self.policy.borrow().config, now);
-        let claimed = match self.store.claim(&claim, CLAIM_LIMIT, &except).await {
+        // Once only: what fails again waits by the clock as it is now.
+        let ahead = std::mem::take(&mut desk.ahead);
+        let limit = if ahead.is_zero() {
+            CLAIM_LIMIT
+        } else {
+            usize::from(u16::MAX)
+        };
+        let claim = Self::claim(&self.worker, &self.policy.borrow().config, later(now, ahead));
+        let claimed = match self.store.claim(&claim, limit, &except).await {
             Ok(claimed) => claimed,
             Err(failure) => {
                 warn!(failure = %failure.to_text(), "could not look into the outbox");

@@ -46,10 +46,10 @@ impl Line {
 
     /// Asks for an attempt.
     pub(super) fn ask(&mut self, now: Timestamp) -> Permit {
-        if let Some(until) = self.closed_until {
-            if now < until {
-                return Permit::NotBefore(until);
-            }
+        if let Some(until) = self.closed_until
+            && now < until
+        {
+            return Permit::NotBefore(until);
         }
         // After a series of failures one attempt finds out whether the receiver is back.
         let most = if self.consecutive_failures >= FAILURES_TO_OPEN {
@@ -60,10 +60,10 @@ impl Line {
         if self.in_flight >= most {
             return Permit::Busy;
         }
-        if let Some(bucket) = &mut self.bucket {
-            if let Err(until) = bucket.take(now) {
-                return Permit::NotBefore(until);
-            }
+        if let Some(bucket) = &mut self.bucket
+            && let Err(until) = bucket.take(now)
+        {
+            return Permit::NotBefore(until);
         }
         self.in_flight += 1;
         Permit::Granted
@@ -72,6 +72,11 @@ impl Line {
     /// Whether it is left alone at `now`.
     pub(super) fn is_closed(&self, now: Timestamp) -> bool {
         self.closed_until.is_some_and(|until| now < until)
+    }
+
+    /// Forgets until when it is left alone.
+    pub(super) fn open(&mut self) {
+        self.closed_until = None;
     }
 
     /// The receiver answered that it took a notification, or that it never will take this one: it works.
@@ -150,10 +155,7 @@ mod tests {
     }
 
     fn rate(per_minute: u32, burst: u32) -> RateConfig {
-        let mut rate = RateConfig::default();
-        rate.per_minute = per_minute;
-        rate.burst = burst;
-        rate
+        RateConfig { per_minute, burst }
     }
 
     #[test]

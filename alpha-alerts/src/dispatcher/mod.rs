@@ -31,6 +31,7 @@ use crate::text::Text;
 
 use courier::{Courier, DeliveryPolicy};
 pub use metrics::{LATENCY_BOUNDS_SECONDS, Latency, Metrics, Outcomes};
+use sleep::ClockSteps;
 use writer::{PRUNE_EVERY, Request, Writer};
 
 /// So many commands may wait for the writer; more are refused at once rather than answered late.
@@ -155,6 +156,7 @@ impl DispatcherBuilder {
             fence: None,
             leads_until: self.clock.now(),
             stop_courier: stop_courier.clone(),
+            steps: ClockSteps::new(self.clock.now()),
             prune_every: self.prune_every,
             random,
         };

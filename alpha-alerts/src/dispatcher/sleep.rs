@@ -21,3 +21,31 @@ pub(super) async fn sleep_until(clock: &dyn Clock, moment: Timestamp) {
         tokio::time::sleep(left.min(LOOK_AT_CLOCK_EVERY)).await;
     }
 }
+
+/// A clock that is set back by less than this is left alone: a correction, not a step.
+const STEP: Duration = Duration::from_secs(2);
+
+/// Notices when the wall clock is set back, by comparing it with one that cannot be set.
+#[derive(Debug)]
+pub(super) struct ClockSteps {
+    wall: Timestamp,
+    steady: tokio::time::Instant,
+}
+
+impl ClockSteps {
+    pub(super) fn new(now: Timestamp) -> Self {
+        Self {
+            wall: now,
+            steady: tokio::time::Instant::now(),
+        }
+    }
+
+    /// By how much the clock was set back since the last question.
+    pub(super) fn set_back_by(&mut self, now: Timestamp) -> Option<Duration> {
+        let steady = tokio::time::Instant::now();
+        let expected = crate::group::later(self.wall, steady.duration_since(self.steady));
+        (self.wall, self.steady) = (now, steady);
+        let behind = Duration::try_from(expected.duration_since(now)).ok()?;
+        (behind >= STEP).then_some(behind)
+    }
+}

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::courier::{Courier, DeliveryPolicy, Errand};
-use super::sleep::sleep_until;
+use super::sleep::{ClockSteps, sleep_until};
 use super::{LEASE, Shared};
 use crate::command::Command;
 use crate::error::{Error, ErrorKind, Result};
@@ -28,11 +28,15 @@ const INBOX_BATCH: usize = 256;
 /// How long to wait before trying a store again that refused.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
+/// How often the clock is compared with one that cannot be set.
+const WATCH_CLOCK_EVERY: Duration = Duration::from_secs(1);
+
 /// Settled notifications older than they are kept for are forgotten this often, unless told otherwise.
 pub(super) const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 
 /// What the writer is asked.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are of the large kind")]
 pub(super) enum Request {
     Execute {
         command: Command,
@@ -59,6 +63,7 @@ pub(super) struct Writer {
     pub(super) stop_courier: CancellationToken,
     pub(super) prune_every: Duration,
     pub(super) random: fastrand::Rng,
+    pub(super) steps: ClockSteps,
 }
 
 impl Writer {
@@ -126,6 +131,7 @@ impl Writer {
         let stop = self.shared.stop.clone();
         let mut batch = Vec::new();
         loop {
+            self.watch_clock().await;
             let due = self.next_due();
             tokio::select! {
                 biased;
@@ -153,6 +159,7 @@ impl Writer {
                     }
                     self.errand(Errand::Look);
                 }
+                () = tokio::time::sleep(WATCH_CLOCK_EVERY) => {}
                 () = sleep_until(&*clock, prune_at) => {
                     prune_at = later(clock.now(), self.prune_every);
                     self.prune().await;
@@ -170,10 +177,32 @@ impl Writer {
             self.handle(std::mem::take(&mut rest)).await;
         }
         self.stop_courier.cancel();
-        if let Some(fence) = self.fence {
-            if let Err(failure) = self.shared.store.resign(fence).await {
-                warn!(failure = %failure.to_text(), "could not give the lead back");
-            }
+        if let Some(fence) = self.fence
+            && let Err(failure) = self.shared.store.resign(fence).await
+        {
+            warn!(failure = %failure.to_text(), "could not give the lead back");
+        }
+    }
+
+    /// What waits for a moment would wait for as much longer as the clock was set back by.
+    async fn watch_clock(&mut self) {
+        let now = self.shared.clock.now();
+        let Some(by) = self.steps.set_back_by(now) else {
+            return;
+        };
+        warn!(seconds = by.as_secs_f64(), "the clock was set back");
+        self.errand(Errand::ClockSetBack(by));
+        let mut changes = Changes::default();
+        self.shared
+            .state
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .set_back(now, by, &mut changes);
+        if self.fence.is_some()
+            && let Err(failure) = self.commit(&changes).await
+        {
+            error!(failure = %failure.to_text(), "could not store what follows from the change of the clock");
+            self.recover().await;
         }
     }
 

@@ -176,10 +176,8 @@ impl State {
             return;
         }
         group.flushed_at = Some(now);
-        if is_changed {
-            if let Some(record) = group.to_record() {
-                changes.put(Kind::Group, record_id, &record);
-            }
+        if is_changed && let Some(record) = group.to_record() {
+            changes.put(Kind::Group, record_id, &record);
         }
         // From the time it was due, so that a busy moment does not shift every later one.
         let next = later(group.flush_at, route.group_interval);

@@ -41,7 +41,7 @@ impl Heartbeat {
     }
 
     /// When its alert fires, if nothing is heard until then.
-    fn missing_at(&self, config: &HeartbeatConfig) -> Timestamp {
+    pub(super) fn missing_at(&self, config: &HeartbeatConfig) -> Timestamp {
         if let Some(failed_at) = self.failed_at {
             return failed_at;
         }

@@ -450,15 +450,16 @@ impl State {
         self.incidents.insert(incident.id, incident);
     }
 
-    fn schedule(&mut self, incident: &Incident) {
-        if incident.resolved_at.is_none() && incident.acknowledged.is_none() {
-            if let Some(at) = next_look(incident) {
-                self.due.insert((at, Due::Incident(incident.id)));
-            }
+    pub(super) fn schedule(&mut self, incident: &Incident) {
+        if incident.resolved_at.is_none()
+            && incident.acknowledged.is_none()
+            && let Some(at) = next_look(incident)
+        {
+            self.due.insert((at, Due::Incident(incident.id)));
         }
     }
 
-    fn unschedule(&mut self, incident: &Incident) {
+    pub(super) fn unschedule(&mut self, incident: &Incident) {
         if let Some(at) = next_look(incident) {
             self.due.remove(&(at, Due::Incident(incident.id)));
         }

@@ -5,6 +5,7 @@
 //! state is thrown away and loaded anew.
 
 mod check;
+mod clock;
 mod duty;
 mod flush;
 mod heartbeats;

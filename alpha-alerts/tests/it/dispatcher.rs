@@ -3,15 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use alpha_alerts::audit::AuditEntry;
 use alpha_alerts::incident::IncidentId;
 use alpha_alerts::memory::{MemoryStore, RecordingNotifier};
 use alpha_alerts::notifier::{Notifier, Receipt, Refusal};
 use alpha_alerts::notifiers::Environment;
-use alpha_alerts::store::{DeliveryState, TrailEntry};
+use alpha_alerts::store::{
+    Changes, Claim, Delivery, DeliveryState, Fence, Key, Lease, Settlement, Trail, TrailEntry,
+};
 use alpha_alerts::{
-    Alert, Clock, Command, Config, Dispatcher, Event, Labels, NoSecrets, Notification, Reason, Store, text,
+    Alert, Clock, Command, Config, Dispatcher, Event, GroupKey, IntegrationId, Labels, NoSecrets,
+    Notification, Reason, Store, text,
 };
 use async_trait::async_trait;
+use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -463,4 +468,184 @@ async fn a_command_for_what_is_not_there_is_refused() {
     let refused = world.dispatcher.execute(resolve).await.unwrap_err();
     assert_eq!(refused.kind(), alpha_alerts::ErrorKind::NotFound);
     assert_eq!(refused.to_string(), "there is no incident 7");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_loses_nothing_and_repeats_nothing() {
+    for step_seconds in [-7200_i64, -1, 1, 7200] {
+        let offset = Arc::new(std::sync::atomic::AtomicI64::new(0));
+        let true_clock = clock();
+        let moved = offset.clone();
+        let stepping: Arc<dyn Clock> = Arc::new(move || {
+            true_clock.now()
+                + jiff::SignedDuration::from_secs(moved.load(std::sync::atomic::Ordering::Relaxed))
+        });
+        let ops = Down::for_seconds(20, unavailable());
+        let config = config(json!({ "route": { "group_wait": "5s", "repeat_interval": "24h" } }));
+        let store = Arc::new(MemoryStore::new());
+        let world = World::with_store(config, &[("ops", ops.clone())], store, stepping).await;
+        world.send(&[world.alert("Before", "P1")]).await;
+        seconds(8).await;
+        offset.store(step_seconds, std::sync::atomic::Ordering::Relaxed);
+        world.send(&[world.alert("After", "P1")]).await;
+        // As long as the clock was set back by, and a while.
+        seconds(7200 + 600).await;
+        let told = ops.inner.told();
+        let mut names: Vec<&str> = told
+            .iter()
+            .flat_map(|told| &told.alerts)
+            .map(Alert::name)
+            .collect();
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            ["After", "Before"],
+            "the clock was set by {step_seconds} s"
+        );
+    }
+}
+
+/// Refuses to write while it is full.
+#[derive(Debug, Default)]
+struct Full {
+    inner: MemoryStore,
+    is_full: std::sync::atomic::AtomicBool,
+}
+
+impl Full {
+    fn set(&self, is_full: bool) {
+        self.is_full.store(is_full, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    fn check(&self) -> alpha_alerts::Result<()> {
+        if self.is_full.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(alpha_alerts::Error::new(
+                alpha_alerts::ErrorKind::Unavailable,
+                text!("the disk is full"),
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Store for Full {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn is_shared(&self) -> bool {
+        self.inner.is_shared()
+    }
+
+    async fn lead(&self, lease: &Lease) -> alpha_alerts::Result<Option<Fence>> {
+        self.inner.lead(lease).await
+    }
+
+    async fn resign(&self, fence: Fence) -> alpha_alerts::Result<()> {
+        self.inner.resign(fence).await
+    }
+
+    async fn load(&self) -> alpha_alerts::Result<Vec<(Key, Bytes)>> {
+        self.inner.load().await
+    }
+
+    async fn commit(
+        &self,
+        fence: Fence,
+        changes: &Changes,
+        claim: &Claim,
+    ) -> alpha_alerts::Result<Vec<Delivery>> {
+        self.check()?;
+        self.inner.commit(fence, changes, claim).await
+    }
+
+    async fn claim(
+        &self,
+        claim: &Claim,
+        limit: usize,
+        except: &[IntegrationId],
+    ) -> alpha_alerts::Result<Vec<Delivery>> {
+        self.check()?;
+        self.inner.claim(claim, limit, except).await
+    }
+
+    async fn settle(&self, worker: &str, settlements: &[Settlement]) -> alpha_alerts::Result<()> {
+        self.check()?;
+        self.inner.settle(worker, settlements).await
+    }
+
+    async fn next_due(&self) -> alpha_alerts::Result<Option<Timestamp>> {
+        self.inner.next_due().await
+    }
+
+    async fn submit(&self, commands: &[Command]) -> alpha_alerts::Result<()> {
+        self.check()?;
+        self.inner.submit(commands).await
+    }
+
+    async fn submitted(&self, limit: usize) -> alpha_alerts::Result<Vec<(u64, Command)>> {
+        self.inner.submitted(limit).await
+    }
+
+    async fn wake(&self) {
+        self.inner.wake().await;
+    }
+
+    async fn trail(&self, groups: &[GroupKey]) -> alpha_alerts::Result<Trail> {
+        self.inner.trail(groups).await
+    }
+
+    async fn notifications(
+        &self,
+        states: &[DeliveryState],
+        limit: usize,
+    ) -> alpha_alerts::Result<Vec<TrailEntry>> {
+        self.inner.notifications(states, limit).await
+    }
+
+    async fn audit(&self, after: u64, limit: usize) -> alpha_alerts::Result<Vec<AuditEntry>> {
+        self.inner.audit(after, limit).await
+    }
+
+    async fn prune(&self, before: Timestamp) -> alpha_alerts::Result<u64> {
+        self.check()?;
+        self.inner.prune(before).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_accepts_nothing_forgets_nothing_and_goes_on_when_there_is_room() {
+    let ops = Arc::new(RecordingNotifier::new());
+    let store = Arc::new(Full::default());
+    let dispatcher = Dispatcher::builder(
+        config(json!({})),
+        store.clone(),
+        Environment::new(Arc::new(NoSecrets)),
+    )
+    .with_clock(clock())
+    .with_notifier("ops", ops.clone())
+    .start()
+    .await
+    .unwrap();
+    let alert = |name: &str| {
+        let labels = Labels::new([("alertname", name), ("severity", "P1")]);
+        Command::Alerts(vec![Alert::firing(labels, dispatcher.clock().now())])
+    };
+    dispatcher.execute(alert("Before")).await.unwrap();
+    ops.wait_for(1).await;
+    store.set(true);
+    let refused = dispatcher.execute(alert("Refused")).await.unwrap_err();
+    assert!(refused.is_retryable());
+    assert_eq!(refused.to_string(), "the disk is full");
+    assert_eq!(dispatcher.read(|state| state.alerts().count()), 1);
+    seconds(30).await;
+    store.set(false);
+    dispatcher.execute(alert("After")).await.unwrap();
+    ops.wait_for(2).await;
+    seconds(60).await;
+    let told = ops.told();
+    let names: Vec<&str> = told.iter().map(|told| told.alerts[0].name()).collect();
+    assert_eq!(names, ["Before", "After"]);
+    assert_eq!(dispatcher.metrics().commands_refused(), 1);
 }

@@ -38,7 +38,8 @@ impl Notifier for Printing {
             return Err(Refusal::transient(text!("HTTP {status}", status = 503_u16)));
         }
         let names: Vec<&str> = notification.alerts.iter().map(Alert::name).collect();
-        say(&format!("told {} {}", notification.id, names.join(",")));
+        let verb = if fate == 1 { "unsure" } else { "told" };
+        say(&format!("{verb} {} {}", notification.id, names.join(",")));
         if fate == 1 {
             return Err(Refusal::uncertain(text!("the answer was lost")));
         }
@@ -170,6 +171,8 @@ struct Ledger {
     silences: BTreeSet<String>,
     /// For each alert the notifications that told it, with how often each came.
     told: HashMap<String, BTreeMap<String, usize>>,
+    /// The notifications that were told in the present run, and answered.
+    answered: BTreeSet<String>,
 }
 
 impl Ledger {
@@ -191,6 +194,12 @@ impl Ledger {
     }
 }
 
+fn told(line: &str) -> Option<(&str, &str, &str)> {
+    let mut words = line.splitn(3, ' ');
+    let verb = words.next().filter(|verb| matches!(*verb, "told" | "unsure"))?;
+    Some((verb, words.next()?, words.next()?))
+}
+
 #[test]
 fn nothing_accepted_is_lost_by_kill_minus_nine() {
     let folder = tempfile::tempdir().unwrap();
@@ -204,6 +213,7 @@ fn nothing_accepted_is_lost_by_kill_minus_nine() {
     let mut kept_silences = 0;
     for kill in 0..KILLS {
         let mut run = Run::start(&path, random.u64(..));
+        ledger.answered.clear();
         // Some are killed while they start, most in the middle of the work.
         let is_early = random.u8(0..10) == 0;
         if !is_early {
@@ -243,6 +253,7 @@ fn nothing_accepted_is_lost_by_kill_minus_nine() {
             ledger.note(&line);
         }
     }
+    ledger.answered.clear();
     let mut last = Run::start(&path, random.u64(..));
     last.write("end");
     for line in last.lines.iter() {

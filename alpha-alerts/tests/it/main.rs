@@ -4,8 +4,10 @@
 #[cfg(feature = "alertmanager-config")]
 mod alertmanager_config;
 mod dispatcher;
+mod instances;
 mod kill;
 mod oncall;
 mod routing;
+mod simulate;
 #[cfg(all(feature = "sqlite", feature = "postgres", feature = "testing"))]
 mod store;
