@@ -1,7 +1,8 @@
 # What the scripts of the load generator share; sourced, not run.
 # ALPHA names the binary to measure; by default the workspace's release build.
 
-workspace=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+workspace=$(cd "$here/../.." && pwd)
 alpha=${ALPHA:-${CARGO_TARGET_DIR:-$workspace/target}/release/alpha}
 [ -x "$alpha" ] || { echo "missing: alpha ($alpha); build it with cargo build --release -p alpha-cli"; exit 1; }
 dir=$(mktemp -d)
@@ -18,13 +19,13 @@ trap cleanup EXIT
 start_nginx() {
   command -v nginx > /dev/null || { echo "missing: nginx"; exit 0; }
   local port=${PORT:-$((20000 + RANDOM % 10000))}
-  mkdir -p "$dir/logs"
+  mkdir -p "$dir/logs" "$dir/nginx"
   cat > "$dir/nginx.conf" <<CONF
 master_process off; daemon off; pid $dir/nginx.pid; error_log $dir/logs/error.log;
 events { worker_connections 4096; }
 http {
   access_log off; keepalive_requests 1000000000;
-  client_body_temp_path $dir/b; proxy_temp_path $dir/p; fastcgi_temp_path $dir/f; uwsgi_temp_path $dir/u; scgi_temp_path $dir/s;
+  client_body_temp_path $dir/nginx/b; proxy_temp_path $dir/nginx/p; fastcgi_temp_path $dir/nginx/f; uwsgi_temp_path $dir/nginx/u; scgi_temp_path $dir/nginx/s;
   server { listen 127.0.0.1:$port; location / { return 200 "a small answer\n"; } }
 }
 CONF
@@ -34,13 +35,14 @@ CONF
   url=http://127.0.0.1:$port/
 }
 
-# Stops the server for 100 ms in every second, until it is gone.
-freeze_every_second() {
-  while kill -STOP "$1" 2> /dev/null; do
-    sleep 0.1
-    kill -CONT "$1" 2> /dev/null || return 0
-    sleep 0.9
-  done
+# frozen SECONDS PERCENT COMMAND...: runs a command while the server stands still for 100 ms in every second; what it prints goes
+# to $dir/out, the true percentile in milliseconds to standard output.
+frozen() {
+  local freezer
+  python3 "$here/bench_freeze.py" "$server" "$1" "$2" > "$dir/truth" & freezer=$!
+  "${@:3}" > "$dir/out" 2>&1 || true
+  wait "$freezer"
+  cat "$dir/truth"
 }
 
 # cpu COMMAND...: runs it on core 1, keeps what it prints in $dir/out; prints its seconds of CPU, user and kernel.

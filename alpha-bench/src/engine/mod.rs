@@ -1,6 +1,6 @@
 //! Runs a load: one single-threaded runtime for each core, and a collector that listens to them.
 
-mod cores;
+pub(crate) mod cores;
 mod deadline;
 mod pacer;
 mod worker;

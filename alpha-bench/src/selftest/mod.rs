@@ -235,6 +235,7 @@ async fn put(
     let config = Config::new(model)
         .with_duration(Duration::from_secs(seconds))
         .with_workers(1)
+        .with_pinned(cfg!(target_os = "linux"))
         .with_spin(spin);
     let url = server.url();
     let tcp = Tcp::resolve(url).await?;

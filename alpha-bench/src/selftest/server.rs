@@ -12,7 +12,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 
 use super::could_not_run;
-use crate::engine::Pacer;
+use crate::engine::{Pacer, cores};
 use crate::error::Result;
 use crate::histogram::{Histogram, Precision};
 
@@ -80,6 +80,7 @@ impl Server {
         std::thread::Builder::new()
             .name("selftest-server".to_owned())
             .spawn(move || {
+                take_core(Core::OfTheServer);
                 runtime.block_on(async {
                     if let Ok(listener) = TcpListener::from_std(listener) {
                         let _ = token
@@ -112,17 +113,25 @@ impl Server {
     }
 
     /// The median of what a client sees that is nothing but a loop on a thread of its own: it spins until each start and
-    /// blocks for the answer. It is the floor that this machine and this server allow at this rate.
+    /// blocks for the answer, from when it really sent. It is the floor that this machine and this server allow at this rate.
     pub(super) async fn asked_by_hand(&self, rate: u32, length: Duration) -> Result<Duration> {
         let address = self.address;
-        let asked = tokio::task::spawn_blocking(move || ask_by_hand(address, rate, length)).await;
+        let (answer, asked) = tokio::sync::oneshot::channel();
+        std::thread::Builder::new()
+            .name("selftest-by-hand".to_owned())
+            .spawn(move || {
+                let _ = answer.send(ask_by_hand(address, rate, length));
+            })
+            .map_err(|cause| could_not_run().with_source(cause))?;
         asked
+            .await
             .map_err(|cause| could_not_run().with_source(cause))?
             .map_err(|cause| could_not_run().with_source(cause))
     }
 }
 
 fn ask_by_hand(address: SocketAddr, rate: u32, length: Duration) -> std::io::Result<Duration> {
+    take_core(Core::OfTheGenerator);
     let mut stream = std::net::TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
@@ -136,14 +145,35 @@ fn ask_by_hand(address: SocketAddr, rate: u32, length: Duration) -> std::io::Res
         while start.elapsed() < intended {
             std::hint::spin_loop();
         }
+        let sent = start.elapsed();
         stream.write_all(b"GET / HTTP/1.1\r\nhost: by-hand\r\n\r\n")?;
         // The answer is sent in one piece.
         if stream.read(&mut buffer)? < ANSWER.len() {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
-        seen.record(start.elapsed() - intended);
+        seen.record(start.elapsed() - sent);
     }
     Ok(seen.quantile(0.5))
+}
+
+/// Whose core a thread goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Core {
+    OfTheGenerator,
+    OfTheServer,
+}
+
+/// Keeps the present thread on its side's core, where there are two: the generator takes the first, the server the last.
+/// On one core the answers to a whole freeze are written before the first of them is read, which is no fault of either.
+fn take_core(core: Core) {
+    let cores = cores::allowed().unwrap_or_default();
+    if let [first, .., last] = cores.as_slice() {
+        // Where it is refused, the scheduler decides as it would have without.
+        let _ = cores::pin_this_thread(match core {
+            Core::OfTheGenerator => *first,
+            Core::OfTheServer => *last,
+        });
+    }
 }
 
 fn lock(known: &Mutex<Known>) -> std::sync::MutexGuard<'_, Known> {
