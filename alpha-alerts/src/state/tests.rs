@@ -170,7 +170,7 @@ fn what_was_over_before_it_could_be_told_is_on_record() {
     let a = alert("Down", "a", 0);
     let simulation = simulate(
         plain(),
-        [fire(0, &[a.clone()]), fire(10, &[over(&a, 10)])],
+        [fire(0, std::slice::from_ref(&a)), fire(10, &[over(&a, 10)])],
         at(600),
         1,
     );
@@ -197,7 +197,7 @@ fn a_silenced_alert_is_kept_back_on_record_and_told_when_the_silence_ends() {
 fn the_end_of_what_was_told_before_it_was_silenced_is_told() {
     let a = alert("Down", "a", 0);
     let events = [
-        fire(0, &[a.clone()]),
+        fire(0, std::slice::from_ref(&a)),
         (at(100), Command::PutSilence(silence("a", 100, 90_000))),
         fire(700, &[over(&a, 700)]),
     ];
@@ -325,7 +325,7 @@ fn an_acknowledgement_stops_paging_and_the_end_is_told_to_who_was_paged() {
         by: "mei".to_owned(),
     };
     let events = [
-        fire(0, &[a.clone()]),
+        fire(0, std::slice::from_ref(&a)),
         (at(20), acknowledge),
         fire(700, &[over(&a, 700)]),
     ];
@@ -402,7 +402,7 @@ fn an_incident_closed_by_hand_stays_closed_until_something_new_fires() {
 fn what_flaps_is_the_same_incident() {
     let a = alert("Down", "a", 0);
     let events = [
-        fire(0, &[a.clone()]),
+        fire(0, std::slice::from_ref(&a)),
         fire(60, &[over(&a, 60)]),
         fire(120, &[alert("Down", "a", 120)]),
     ];
@@ -423,7 +423,7 @@ fn a_crash_after_any_step_changes_nothing() {
     let a = alert("Down", "a", 0);
     let b = alert("Down", "b", 50);
     let commands = [
-        fire(0, &[a.clone()]),
+        fire(0, std::slice::from_ref(&a)),
         fire(50, &[b.clone(), alert("Slow", "c", 50)]),
         (at(60), Command::PutSilence(silence("b", 60, 2000))),
         (

@@ -181,7 +181,14 @@ impl Ledger {
             self.accepted.insert(name.to_owned());
         } else if let Some(id) = line.strip_prefix("accepted silence ") {
             self.silences.insert(id.to_owned());
-        } else if let Some((id, names)) = line.strip_prefix("told ").and_then(|rest| rest.split_once(' ')) {
+        } else if let Some((verb, id, names)) = told(line) {
+            assert!(
+                !self.answered.contains(id),
+                "{id} was answered and told again without a kill between"
+            );
+            if verb == "told" {
+                self.answered.insert(id.to_owned());
+            }
             for name in names.split(',') {
                 *self
                     .told
@@ -210,25 +217,23 @@ fn nothing_accepted_is_lost_by_kill_minus_nine() {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut ledger = Ledger::default();
     let mut next = 0;
-    let mut kept_silences = 0;
     for kill in 0..KILLS {
         let mut run = Run::start(&path, random.u64(..));
         ledger.answered.clear();
         // Some are killed while they start, most in the middle of the work.
         let is_early = random.u8(0..10) == 0;
         if !is_early {
-            loop {
+            let kept: usize = loop {
                 let line = run.lines.recv().expect("the child came up");
                 ledger.note(&line);
                 if let Some(count) = line.strip_prefix("ready ") {
-                    kept_silences = count.parse().unwrap();
-                    break;
+                    break count.parse().unwrap();
                 }
-            }
+            };
+            let acknowledged = ledger.silences.len();
             assert!(
-                kept_silences >= ledger.silences.len(),
-                "{kept_silences} silences of {} after kill {kill}",
-                ledger.silences.len()
+                kept >= acknowledged,
+                "{kept} silences of {acknowledged} before kill {kill}"
             );
         }
         let count = random.usize(5..40);
