@@ -43,7 +43,9 @@ pub(super) fn parse_list(text: &str) -> Result<Vec<Matcher>> {
             tokens.next()?;
         }
         (true, _) => return Err(tokens.refuse(text!("expected a closing brace"))),
-        (false, Some(Token::Close)) => return Err(tokens.refuse(text!("expected an opening brace before"))),
+        (false, Some(Token::Close)) => {
+            return Err(tokens.refuse(text!("expected no closing brace, because none was opened")));
+        }
         (false, _) => {}
     }
     if tokens.peek()?.is_some() {
