@@ -6,8 +6,11 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::language::Language;
 
+mod alertmanager;
 mod bench;
 
+pub(crate) use alertmanager::go_flags;
+pub use alertmanager::{AlertmanagerArgs, LogFormat, LogLevel};
 pub use bench::{
     BenchCommand, CompareArgs, FindMaxArgs, LoadArgs, MergeArgs, ModelArg, ReportArgs, ReportFormat, RunArgs,
     SelftestArgs, TargetArgs,
@@ -86,6 +89,8 @@ pub enum Command {
     /// Put an honest load on a service and judge its latency
     #[command(subcommand)]
     Bench(BenchCommand),
+    /// Run the alerting part alone, in the place of Alertmanager and with its configuration
+    Alertmanager(Box<AlertmanagerArgs>),
     /// Print the completion script of a shell
     Completions(CompletionsArgs),
     /// Print the manual pages

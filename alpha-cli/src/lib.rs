@@ -11,6 +11,7 @@ pub mod exit_code;
 mod history;
 pub mod language;
 pub mod log;
+mod logfmt;
 pub mod render;
 mod secrets;
 pub mod terminal;
@@ -33,7 +34,7 @@ pub fn main() -> ExitCode {
 
 /// Runs `alpha` with `arguments`, the program's name first, and returns the exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Terminal) -> Exit {
-    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let arguments: Vec<OsString> = args::go_flags(&arguments.into_iter().collect::<Vec<_>>());
     let language = Language::choose(&arguments, terminal);
     let args = match usage::parse(&arguments, language, terminal) {
         Ok(args) => args,

@@ -14,6 +14,7 @@ mod docker;
 mod nginx;
 mod node;
 mod postgres;
+mod prometheus;
 mod redis;
 
 pub use alertmanager::*;
@@ -22,6 +23,7 @@ pub use docker::*;
 pub use nginx::*;
 pub use node::*;
 pub use postgres::*;
+pub use prometheus::*;
 pub use redis::*;
 
 /// A component that this machine does not have, and how to get it.

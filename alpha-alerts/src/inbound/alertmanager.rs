@@ -31,14 +31,21 @@ use crate::matcher::Matcher;
 const API_OF: &str = "0.33.0";
 
 pub(super) fn routes() -> Router<Arc<Inbound>> {
-    Router::new()
-        .route("/api/v2/status", get(status))
-        .route("/api/v2/receivers", get(receivers))
-        .route("/api/v2/alerts", get(alerts).post(post_alerts))
-        .route("/api/v2/alerts/groups", get(groups))
-        .route("/api/v2/silences", get(silences).post(post_silence))
-        .route("/api/v2/silence/{id}", get(silence).delete(delete_silence))
-        .route("/api/v1/{*rest}", any(gone))
+    let routes = [
+        ("/api/v2/status", get(status)),
+        ("/api/v2/receivers", get(receivers)),
+        ("/api/v2/alerts", get(alerts).post(post_alerts)),
+        ("/api/v2/alerts/groups", get(groups)),
+        ("/api/v2/silences", get(silences).post(post_silence)),
+        ("/api/v2/silence/{id}", get(silence).delete(delete_silence)),
+    ];
+    let router = Router::new().route("/api/v1/{*rest}", any(gone));
+    // As in Alertmanager, a slash at the end changes nothing.
+    routes.into_iter().fold(router, |router, (path, methods)| {
+        router
+            .route(path, methods.clone())
+            .route(&format!("{path}/"), methods)
+    })
 }
 
 /// What may be probed without a password.
@@ -104,9 +111,10 @@ pub(super) async fn wrong_method(method: Method, uri: Uri) -> Response {
     if !uri.path().starts_with("/api/") {
         return (StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n").into_response();
     }
-    let allowed = match uri.path().rsplit('/').next().unwrap_or_default() {
+    let path = uri.path().trim_end_matches('/');
+    let allowed = match path.rsplit('/').next().unwrap_or_default() {
         "alerts" | "silences" => "POST,GET",
-        _ if uri.path().contains("/silence/") => "DELETE,GET",
+        _ if path.contains("/silence/") => "DELETE,GET",
         _ => "GET",
     };
     let message = format!("method {method} is not allowed, but [{allowed}] are");
@@ -277,7 +285,10 @@ async fn groups(State(inbound): State<Arc<Inbound>>, query: RawQuery) -> Result<
     }
 
     let wanted = Wanted::new(&Query::new(&query), inbound.backend.now())?;
-    let views = wanted.of(&inbound);
+    let mut views = wanted.of(&inbound);
+    for view in &mut views {
+        view.receivers.retain(|name| wanted.wants_receiver(name));
+    }
     let by_fingerprint: HashMap<Fingerprint, &AlertView> = views
         .iter()
         .map(|view| (view.alert.fingerprint(), view))
@@ -285,9 +296,9 @@ async fn groups(State(inbound): State<Arc<Inbound>>, query: RawQuery) -> Result<
     let mut groups = inbound.backend.groups();
     groups.retain(|group| wanted.wants_receiver(&group.receiver));
     groups.sort_by(|left, right| {
-        left.labels
-            .iter()
-            .cmp(right.labels.iter())
+        let by_size = left.labels.len().cmp(&right.labels.len());
+        by_size
+            .then_with(|| left.labels.iter().cmp(right.labels.iter()))
             .then_with(|| left.receiver.cmp(&right.receiver))
     });
     let groups: Vec<WireGroup<'_>> = groups

@@ -41,6 +41,9 @@ pub trait Backend: fmt::Debug + Send + Sync {
     /// The alerts that `keep` keeps, in any order.
     fn alerts(&self, keep: &mut dyn FnMut(&Alert) -> bool) -> Vec<AlertView>;
 
+    /// How many alerts fire, by whether somebody is told of them. Copies nothing, so that it can be asked often.
+    fn counts(&self) -> AlertCounts;
+
     /// All groups that hold an alert, in any order.
     fn groups(&self) -> Vec<GroupView>;
 
@@ -79,6 +82,15 @@ pub trait Backend: fmt::Debug + Send + Sync {
 
     /// Adds its own measurements, such as notifications by integration and outcome, to `exposition`.
     async fn measure(&self, exposition: &mut Exposition);
+}
+
+/// How many alerts fire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AlertCounts {
+    /// Those that are told.
+    pub active: u64,
+    /// Those that a silence or another alert keeps quiet.
+    pub suppressed: u64,
 }
 
 /// A live alert and what is decided about it.

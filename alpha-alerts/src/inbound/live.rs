@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::backend::{AlertView, Backend, GroupView};
+use super::backend::{AlertCounts, AlertView, Backend, GroupView};
 use crate::alert::Alert;
 use crate::audit::AuditEntry;
 use crate::command::Command;
@@ -137,6 +137,20 @@ impl Backend for Live {
                 .filter(|alert| keep(alert))
                 .map(|alert| view(state, alert, now))
                 .collect()
+        })
+    }
+
+    fn counts(&self) -> AlertCounts {
+        let now = self.now();
+        self.dispatcher.read(|state| {
+            let mut counts = AlertCounts::default();
+            for (fingerprint, alert) in state.alerts().filter(|(_, alert)| !alert.is_resolved_at(now)) {
+                match state.suppression(fingerprint, &alert.labels, now) {
+                    Some(_) => counts.suppressed += 1,
+                    None => counts.active += 1,
+                }
+            }
+            counts
         })
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::backend::AlertView;
+use super::backend::AlertCounts;
 use crate::alert::Alert;
 use crate::exposition::{Exposition, Type, counted};
 
@@ -50,14 +50,8 @@ impl Measurements {
     }
 
     /// Adds them to `exposition`, with how many alerts and silences there are now.
-    pub(super) fn expose(&self, exposition: &mut Exposition, alerts: &[AlertView], started_at: Timestamp) {
+    pub(super) fn expose(&self, exposition: &mut Exposition, alerts: AlertCounts, started_at: Timestamp) {
         let read = |counter: &AtomicU64| counted(counter.load(Ordering::Relaxed));
-        let suppressed = alerts
-            .iter()
-            .filter(|view| {
-                !(view.silenced_by.is_empty() && view.inhibited_by.is_empty() && view.muted_by.is_empty())
-            })
-            .count();
         exposition
             .family("alpha_build_info", Type::Gauge, "The version that runs.")
             .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1.0)
@@ -72,11 +66,8 @@ impl Measurements {
                 Type::Gauge,
                 "Alerts that fire, by whether somebody is told of them.",
             )
-            .sample(
-                &[("state", "active")],
-                counted((alerts.len() - suppressed) as u64),
-            )
-            .sample(&[("state", "suppressed")], counted(suppressed as u64))
+            .sample(&[("state", "active")], counted(alerts.active))
+            .sample(&[("state", "suppressed")], counted(alerts.suppressed))
             .family(
                 "alpha_alerts_received_total",
                 Type::Counter,

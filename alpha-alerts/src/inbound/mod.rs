@@ -59,7 +59,7 @@ use crate::exposition::Exposition;
 use crate::secret::{SecretRef, Secrets};
 use crate::text::{English, Text, Translate};
 
-pub use backend::{AlertView, Backend, GroupView, Reload};
+pub use backend::{AlertCounts, AlertView, Backend, GroupView, Reload};
 pub use config::*;
 pub use links::AcknowledgeLinks;
 pub use live::Live;
@@ -223,12 +223,10 @@ fn signed_routes() -> Router<Arc<Inbound>> {
 }
 
 async fn metrics(State(inbound): State<Arc<Inbound>>) -> Response {
-    let now = inbound.backend.now();
-    let alerts = inbound.backend.alerts(&mut |alert| !alert.is_resolved_at(now));
     let mut exposition = Exposition::default();
     inbound
         .measurements
-        .expose(&mut exposition, &alerts, inbound.started_at);
+        .expose(&mut exposition, inbound.backend.counts(), inbound.started_at);
     inbound.backend.measure(&mut exposition).await;
     (
         [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],

@@ -255,17 +255,21 @@ enum Field {
 /// An instant that may be missing: `null`, the empty text, and Go's zero time all mean that nothing was said.
 pub(super) struct Instant(pub(super) Option<Timestamp>);
 
+/// The first instant of the year 1 in Unix seconds, which Go's programs send for a time that was never set.
+const GO_ZERO_TIME: i128 = -62_135_596_800;
+
 impl Instant {
     /// RFC 3339; without a zone it is UTC, as go-openapi's date-time has it.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        if text.is_empty() || text == "0001-01-01T00:00:00Z" {
+        if text.is_empty() {
             return Ok(Self(None));
         }
         let refused = |error: &dyn fmt::Display| {
             format!("\"{text}\" is no time such as \"2026-01-31T08:30:00Z\": {error}")
         };
-        if let Ok(timestamp) = text.parse() {
-            return Ok(Self(Some(timestamp)));
+        if let Ok(timestamp) = text.parse::<Timestamp>() {
+            let is_said = timestamp.as_nanosecond() != GO_ZERO_TIME * 1_000_000_000;
+            return Ok(Self(is_said.then_some(timestamp)));
         }
         if !text.contains(':') {
             return Err(refused(&"it has no time of day"));
@@ -343,6 +347,7 @@ mod tests {
             ("2026-01-01T00:00:00", Some("2026-01-01T00:00:00Z")),
             ("2026-01-01 00:00:00", Some("2026-01-01T00:00:00Z")),
             ("0001-01-01T00:00:00Z", None),
+            ("0001-01-01T00:00:00.000Z", None),
             ("", None),
         ] {
             let expected = expected.map(|text| text.parse().unwrap());

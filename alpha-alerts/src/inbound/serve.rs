@@ -175,3 +175,177 @@ where
         tracing::debug!(%error, "a connection ended");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use axum::routing::get;
+    use rustls::pki_types::ServerName;
+    use rustls::{ClientConfig, RootCertStore};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+    use tokio::sync::{Notify, mpsc};
+    use tokio::task::JoinHandle;
+    use tokio_rustls::TlsConnector;
+
+    use super::*;
+
+    struct Server {
+        address: SocketAddr,
+        stop: CancellationToken,
+        running: JoinHandle<()>,
+        /// Says that a request for `/slow` has come.
+        begun: mpsc::UnboundedReceiver<()>,
+        /// Lets one request for `/slow` be answered.
+        answer: Arc<Notify>,
+    }
+
+    async fn server(config: &InboundConfig) -> Server {
+        let (send, begun) = mpsc::unbounded_channel();
+        let answer = Arc::new(Notify::new());
+        let waiting = Arc::clone(&answer);
+        let slow = move || {
+            let (send, waiting) = (send.clone(), Arc::clone(&waiting));
+            async move {
+                send.send(()).unwrap();
+                waiting.notified().await;
+                "late"
+            }
+        };
+        let router = Router::new()
+            .route("/", get(async || "here"))
+            .route("/slow", get(slow));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let serving = Serving::new(config).unwrap();
+        let running = tokio::spawn(serve(listener, router, serving, stop.clone().cancelled_owned()));
+        Server {
+            address,
+            stop,
+            running,
+            begun,
+            answer,
+        }
+    }
+
+    const CLOSE: &str = "Connection: close\r\n";
+
+    async fn send(stream: &mut (impl AsyncWrite + Unpin), path: &str, headers: &str) {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n{headers}\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+    }
+
+    async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> String {
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        text
+    }
+
+    #[tokio::test]
+    async fn what_is_under_way_is_answered_before_it_stops() {
+        let mut server = server(&InboundConfig::default()).await;
+        let mut idle = TcpStream::connect(server.address).await.unwrap();
+        let mut busy = TcpStream::connect(server.address).await.unwrap();
+        send(&mut busy, "/slow", "").await;
+        server.begun.recv().await.unwrap();
+        server.stop.cancel();
+        assert_eq!(rest(&mut idle).await, "");
+        assert!(!server.running.is_finished());
+        server.answer.notify_one();
+        let answer = rest(&mut busy).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 200") && answer.ends_with("late"),
+            "{answer}"
+        );
+        server.running.await.unwrap();
+        assert!(TcpStream::connect(server.address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn more_connections_than_allowed_wait_for_their_turn() {
+        let config = InboundConfig {
+            max_connections: 1,
+            ..InboundConfig::default()
+        };
+        let mut server = server(&config).await;
+        let mut first = TcpStream::connect(server.address).await.unwrap();
+        send(&mut first, "/slow", CLOSE).await;
+        server.begun.recv().await.unwrap();
+        let mut second = TcpStream::connect(server.address).await.unwrap();
+        send(&mut second, "/slow", CLOSE).await;
+        server.answer.notify_one();
+        assert!(rest(&mut first).await.ends_with("late"));
+        // Only now that the first is gone the second one's request comes.
+        server.begun.recv().await.unwrap();
+        assert!(server.begun.try_recv().is_err());
+        server.answer.notify_one();
+        assert!(rest(&mut second).await.ends_with("late"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_says_nothing_is_closed() {
+        let server = server(&InboundConfig::default()).await;
+        let mut silent = TcpStream::connect(server.address).await.unwrap();
+        silent.write_all(b"GET / HTTP/1.1\r\nHo").await.unwrap();
+        let begun = tokio::time::Instant::now();
+        let answer = rest(&mut silent).await;
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 408"),
+            "{answer}"
+        );
+        assert!(begun.elapsed() >= Duration::from_secs(120));
+    }
+
+    #[tokio::test]
+    async fn with_a_certificate_it_speaks_https() {
+        let authority = testbed::Authority::new("test");
+        let certificate = authority.issue(testbed::CertificateState::Valid);
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str, pem: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, pem).unwrap();
+            path
+        };
+        let tls = |certificate, key| InboundConfig {
+            tls: Some(TlsConfig { certificate, key }),
+            ..InboundConfig::default()
+        };
+        let config = tls(
+            path("certificate.pem", &certificate.chain_pem),
+            path("key.pem", &certificate.key_pem),
+        );
+        let server = server(&config).await;
+
+        let mut roots = RootCertStore::empty();
+        let root = CertificateDer::from_pem_slice(authority.root_pem().as_bytes()).unwrap();
+        roots.add(root).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let stream = TcpStream::connect(server.address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut stream = TlsConnector::from(Arc::new(client))
+            .connect(name, stream)
+            .await
+            .unwrap();
+        send(&mut stream, "/", CLOSE).await;
+        let answer = rest(&mut stream).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 200") && answer.ends_with("here"),
+            "{answer}"
+        );
+
+        let wrong = tls(
+            folder.path().join("certificate.pem"),
+            folder.path().join("nothing.pem"),
+        );
+        let error = Serving::new(&wrong).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+        assert!(error.to_string().contains("nothing.pem"), "{error}");
+    }
+}

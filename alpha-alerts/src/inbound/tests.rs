@@ -117,6 +117,13 @@ impl Backend for Memory {
         .collect()
     }
 
+    fn counts(&self) -> AlertCounts {
+        AlertCounts {
+            active: self.alerts.lock().unwrap().len() as u64,
+            suppressed: 0,
+        }
+    }
+
     fn groups(&self) -> Vec<GroupView> {
         let alerts: Vec<Fingerprint> = self.alerts.lock().unwrap().keys().copied().collect();
         vec![GroupView {

@@ -85,15 +85,9 @@ pub(super) fn alert_filter(matchers: &[Matcher], labels: &Labels) -> bool {
     matchers.iter().all(|matcher| matcher.matches(labels))
 }
 
-/// Whether every filter matches the value that the silence itself asks for, as Alertmanager filters silences.
-pub(super) fn silence_filter(matchers: &[Matcher], silence: &Silence) -> bool {
-    let asked = Labels::new(
-        silence
-            .matchers
-            .iter()
-            .map(|matcher| (matcher.name(), matcher.value())),
-    );
-    alert_filter(matchers, &asked)
+/// Whether every filter is one of the silence's own matchers, as Alertmanager filters silences.
+pub(super) fn silence_filter(filters: &[Matcher], silence: &Silence) -> bool {
+    filters.iter().all(|filter| silence.matchers.contains(filter))
 }
 
 #[derive(Serialize)]

@@ -1,5 +1,6 @@
 //! A verb each: configuration, engine, report.
 
+mod alertmanager;
 mod bench;
 mod check;
 mod completions;
@@ -49,6 +50,7 @@ pub async fn run(args: Args, language: Language, terminal: &mut Terminal) -> Res
         Command::Watch(watch) => watch::run(watch, global, language, terminal).await,
         Command::Init(init) => init::run(&init, global, language, terminal).await,
         Command::Config(command) => config::run(&command, global, language, terminal),
+        Command::Alertmanager(args) => alertmanager::run(*args, language, terminal).await,
         Command::Bench(command) => bench::run(&command, global, language, terminal).await,
         Command::Completions(completions) => completions::completions(&completions, terminal),
         Command::Man(man) => completions::man(&man, language, terminal),

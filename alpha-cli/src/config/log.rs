@@ -51,6 +51,17 @@ pub enum LogLevel {
     Trace,
 }
 
+impl From<crate::args::LogLevel> for LogLevel {
+    fn from(level: crate::args::LogLevel) -> Self {
+        match level {
+            crate::args::LogLevel::Debug => Self::Debug,
+            crate::args::LogLevel::Info => Self::Info,
+            crate::args::LogLevel::Warn => Self::Warn,
+            crate::args::LogLevel::Error => Self::Error,
+        }
+    }
+}
+
 impl From<LogLevel> for tracing::level_filters::LevelFilter {
     fn from(level: LogLevel) -> Self {
         match level {

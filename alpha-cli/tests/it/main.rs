@@ -1,6 +1,7 @@
 //! The command line, end to end and in-process.
 #![expect(clippy::unwrap_used, reason = "a test may fail there")]
 
+mod alertmanager;
 mod bench;
 mod check;
 mod command;
