@@ -36,6 +36,9 @@ const BUTTON_URL: Limit = Limit::Characters(3000);
 /// What Slack's interaction calls the button that acknowledges; its value is the number of the incident, or the group's key.
 const ACKNOWLEDGE: &str = "alpha_acknowledge";
 
+/// The same where the button only opens a page: Slack tells its app about such buttons too, and to open is not to confirm.
+const OPEN_ACKNOWLEDGE: &str = "alpha_acknowledge_link";
+
 #[derive(Debug)]
 struct Slack {
     url: SecretUrl,
@@ -147,7 +150,12 @@ impl Slack {
                     .map_or_else(|| notification.group.to_string(), |id| id.to_string());
                 let value = Limit::Characters(2000).cut(&value, Dialect::Plain);
                 let label = message.say("Acknowledge", "认领");
-                let mut acknowledge = button(ACKNOWLEDGE, label, value, link.as_deref());
+                let action = if link.is_some() {
+                    OPEN_ACKNOWLEDGE
+                } else {
+                    ACKNOWLEDGE
+                };
+                let mut acknowledge = button(action, label, value, link.as_deref());
                 acknowledge["style"] = json!("primary");
                 buttons.push(acknowledge);
             }

@@ -634,3 +634,244 @@ fn reason(reason: &Reason, clip: usize) -> Value {
     set("kind", Value::from(kind));
     Value::from(fields)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use jiff::ToSpan;
+
+    use super::*;
+    use crate::notification::NotificationId;
+    use crate::secret::NoSecrets;
+
+    const FIRED: &str = "2026-01-01T10:02:00Z";
+
+    fn notification() -> Notification {
+        let labels = Labels::new([
+            ("alertname", "ChainHalted"),
+            ("instance", "v-1"),
+            ("severity", "P0"),
+        ]);
+        let annotations = Labels::new([
+            ("summary", "no blocks <since> 8 & minutes"),
+            ("runbook_url", "https://runbooks.example.org/chain"),
+            ("owner", "Blockchain"),
+        ]);
+        let alert = Alert::firing(labels.clone(), FIRED.parse().unwrap()).with_annotations(annotations);
+        Notification {
+            id: NotificationId(uuid::Uuid::nil()),
+            receiver: "ops".into(),
+            integration: "ops/slack/0".into(),
+            group: "{}:{}".into(),
+            group_labels: labels.filtered(|name| name == "alertname"),
+            event: Event::Firing,
+            reason: Reason::New,
+            severity: Severity::P0,
+            alerts: vec![alert],
+            incident: None,
+            created_at: FIRED.parse().unwrap(),
+            late: None,
+        }
+    }
+
+    fn environment() -> Environment {
+        Environment::new(Arc::new(NoSecrets))
+            .with_acknowledge(Arc::new(|_| "https://alpha/ack?s=1".parse().ok()))
+    }
+
+    fn renderer(dialect: Dialect, language: Language, templates: &TemplateConfig) -> Renderer {
+        Renderer::new(&environment(), templates, Some(language), dialect).unwrap()
+    }
+
+    fn own(text: &str) -> TemplateConfig {
+        TemplateConfig {
+            text: Some(text.to_owned()),
+            ..TemplateConfig::default()
+        }
+    }
+
+    const PLENTY: Limit = Limit::Bytes(100_000);
+
+    #[test]
+    fn a_late_message_says_what_happened_meanwhile_and_why_it_is_late() {
+        let mut notification = notification();
+        let end = FIRED.parse::<Timestamp>().unwrap() + 7.minutes();
+        notification.alerts[0].ends_at = end;
+        (notification.event, notification.created_at) = (Event::Resolved, end);
+        notification.late = Some(Lateness {
+            since: FIRED.parse().unwrap(),
+            because: "HTTP 500".to_owned(),
+            merged: 1,
+        });
+        let told = |language| {
+            let renderer = renderer(Dialect::Plain, language, &TemplateConfig::default());
+            let message = renderer.message(&notification);
+            (message.title(PLENTY), message.text(PLENTY))
+        };
+        let (title, text) = told(Language::En);
+        assert_eq!(
+            title,
+            "[P0 RESOLVED, LATE] ChainHalted: no blocks <since> 8 & minutes"
+        );
+        assert!(
+            text.starts_with("Late: fired 10:02, resolved 10:09, delivered late because HTTP 500.\n"),
+            "{text}"
+        );
+        assert!(!text.contains("ack?"), "what is over needs no acknowledgement");
+        let (title, text) = told(Language::Zh);
+        assert_eq!(
+            title,
+            "[P0 已恢复,迟到] ChainHalted:no blocks <since> 8 & minutes"
+        );
+        assert!(
+            text.starts_with("迟到:10:02 触发,10:09 恢复,因 HTTP 500 延迟送达。\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_message_names_runbook_owner_and_link() {
+        let renderer = renderer(Dialect::Slack, Language::En, &TemplateConfig::default());
+        let notification = notification();
+        let text = renderer.message(&notification).text(PLENTY);
+        assert!(
+            text.contains("<https://runbooks.example.org/chain|Runbook>"),
+            "{text}"
+        );
+        assert!(text.contains("*Owner*: Blockchain"), "{text}");
+        assert!(text.contains("<https://alpha/ack?s=1|Acknowledge>"), "{text}");
+        let text = renderer.message_without_links(&notification).text(PLENTY);
+        assert!(!text.contains("ack?"), "{text}");
+    }
+
+    #[test]
+    fn values_are_escaped_and_the_templates_own_markup_is_not() {
+        let templates = own("<b>{{ summary }}</b> {{ name|bold }} {{ 'https://x'|link('<x>') }}");
+        let renderer = renderer(Dialect::Html, Language::En, &templates);
+        assert_eq!(
+            renderer.message(&notification()).text(PLENTY),
+            r#"<b>no blocks &lt;since&gt; 8 &amp; minutes</b> <b>ChainHalted</b> <a href="https://x">&lt;x&gt;</a>"#
+        );
+    }
+
+    #[test]
+    fn a_template_that_cannot_be_read_is_a_problem_of_the_configuration() {
+        let problems = Renderer::new(&environment(), &own("{% if %}"), None, Dialect::Slack).unwrap_err();
+        assert_eq!(problems.len(), 1);
+        assert!(
+            problems[0]
+                .to_string()
+                .starts_with("the template `text` cannot be read: ")
+        );
+    }
+
+    #[test]
+    fn a_broken_template_falls_back_and_says_so() {
+        let forever = "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}";
+        for broken in ["{{ nothing() }}", "{{ 1 / 'x' }}", "  \n ", forever] {
+            for (language, note) in [
+                (Language::En, "(The template `text` is broken"),
+                (Language::Zh, "(模板 `text` 有误"),
+            ] {
+                let renderer = renderer(Dialect::Plain, language, &own(broken));
+                let text = renderer.message(&notification()).text(PLENTY);
+                assert!(text.contains("instance=v-1"), "the alert is told: {text}");
+                assert!(text.contains(note), "{text}");
+            }
+        }
+        let templates = TemplateConfig {
+            title: Some("{{ nothing() }}".to_owned()),
+            html: Some("{{ nothing() }}".to_owned()),
+            ..TemplateConfig::default()
+        };
+        let renderer = renderer(Dialect::Html, Language::En, &templates);
+        let notification = notification();
+        let message = renderer.message(&notification);
+        assert!(message.title(PLENTY).starts_with("[P0 FIRING] ChainHalted"));
+        assert!(message.text(PLENTY).contains("(The template `title` is broken"));
+        assert!(message.html(PLENTY).contains("(The template `html` is broken"));
+    }
+
+    #[test]
+    fn what_has_no_room_is_counted_and_cut_visibly() {
+        let mut notification = notification();
+        let alert = notification.alerts[0].clone();
+        notification.alerts = vec![alert; 10_000];
+        for dialect in Dialect::ALL {
+            let renderer = renderer(dialect, Language::En, &TemplateConfig::default());
+            let message = renderer.message(&notification);
+            assert!(
+                message.text(Limit::Bytes(20_000)).contains("… and 9975 more."),
+                "{dialect:?}"
+            );
+            for size in [1, 2, 3, 4, 10, 50, 100, 333, 1000, 4096] {
+                let text = message.text(Limit::Bytes(size));
+                assert!(text.len() <= size, "{dialect:?} {size}: {text}");
+                assert!(text.contains('…') || size < 3, "{dialect:?} {size}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_template_of_ones_own_is_cut_outside_of_its_markup() {
+        let templates = own(&"{{ name|bold }} <b>区块链</b> & ".repeat(100));
+        let renderer = renderer(Dialect::Telegram, Language::En, &templates);
+        let text = renderer.message(&notification()).text(Limit::Characters(200));
+        assert!(Limit::Characters(200).admits(&text));
+        assert!(text.ends_with('…'));
+        assert_eq!(
+            text.matches('<').count(),
+            0,
+            "markup that may be cut is escaped: {text}"
+        );
+    }
+
+    #[test]
+    fn a_title_is_one_line_without_control_characters() {
+        let mut notification = notification();
+        notification.alerts[0].annotations = Labels::new([("summary", "a\r\nBcc: x@y\u{1b}[31m")]);
+        let renderer = renderer(Dialect::Plain, Language::En, &TemplateConfig::default());
+        let title = renderer.message(&notification).title(PLENTY);
+        assert_eq!(title, "[P0 FIRING] ChainHalted: a Bcc: x@y [31m");
+    }
+
+    #[test]
+    fn each_reason_is_told_in_both_languages() {
+        let reasons = [
+            (Reason::Repeated, "Nothing changed since", "没有变化"),
+            (
+                Reason::Escalation {
+                    policy: "p0".to_owned(),
+                    step: 2,
+                    round: 3,
+                },
+                "Nobody has acknowledged it: step 2 of p0, round 3.",
+                "尚无人认领:p0 第 2 步,第 3 轮。",
+            ),
+            (
+                Reason::Acknowledged { by: "Li".to_owned() },
+                "Li takes care of it.",
+                "Li 已认领。",
+            ),
+            (
+                Reason::Fallback {
+                    failed: "ops/slack/0".into(),
+                    because: "HTTP 410".to_owned(),
+                },
+                "ops/slack/0 could not be told: HTTP 410.",
+                "无法通知 ops/slack/0:HTTP 410。",
+            ),
+            (Reason::Test, "This is a test.", "这是一次测试。"),
+        ];
+        for (reason, english, chinese) in reasons {
+            let mut notification = notification();
+            notification.reason = reason;
+            for (language, expected) in [(Language::En, english), (Language::Zh, chinese)] {
+                let renderer = renderer(Dialect::Plain, language, &TemplateConfig::default());
+                let text = renderer.message(&notification).text(PLENTY);
+                assert!(text.lines().next().unwrap().contains(expected), "{text}");
+            }
+        }
+    }
+}

@@ -6,6 +6,8 @@ mod alertmanager_config;
 mod dispatcher;
 mod instances;
 mod kill;
+#[cfg(all(feature = "full", feature = "testing"))]
+mod notifiers;
 mod oncall;
 mod routing;
 mod simulate;
