@@ -55,7 +55,7 @@ impl std::fmt::Debug for Command {
 pub(super) fn build(config: &CommandConfig, parts: &Parts<'_>) -> Result<Vec<Integration>, Vec<Text>> {
     let mut problems = Problems::new(parts);
     if config.program.as_os_str().is_empty() {
-        problems.add(text!("`program` is missing"));
+        problems.missing("program");
     }
     let secrets = config.secret_environment.iter();
     let secret_environment = secrets

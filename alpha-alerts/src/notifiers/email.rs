@@ -68,7 +68,7 @@ pub(super) fn build(config: &EmailConfig, parts: &Parts<'_>) -> Result<Vec<Integ
         .filter_map(|to| problems.mailbox("to", to))
         .collect();
     if config.to.is_empty() {
-        problems.add(text!("`to` is missing"));
+        problems.missing("to");
     }
     let account = config.auth.as_ref().and_then(|account| {
         let password = problems.secret("auth", Some(&account.password))?;

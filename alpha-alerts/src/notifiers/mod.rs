@@ -222,6 +222,11 @@ impl<'a> Problems<'a> {
         self.found.push(self.parts.problem(problem));
     }
 
+    #[allow(dead_code, reason = "which of these an integration needs depends on the features")]
+    fn missing(&mut self, key: &'static str) {
+        self.add(text!("`{key}` is missing", key = key));
+    }
+
     /// The end of a build: what is built, unless something is wrong.
     fn finish<T>(self, built: Option<T>) -> Result<T, Vec<Text>> {
         match built {
@@ -249,7 +254,7 @@ impl<'a> Problems<'a> {
     )]
     fn required_text(&mut self, key: &'static str, value: &str) -> Option<String> {
         if value.trim().is_empty() {
-            self.add(text!("`{key}` is missing", key = key));
+            self.missing(key);
             return None;
         }
         Some(value.to_owned())
@@ -262,7 +267,7 @@ impl<'a> Problems<'a> {
     )]
     fn required_secret(&mut self, key: &'static str, reference: Option<&SecretRef>) -> Option<SecretString> {
         if reference.is_none() {
-            self.add(text!("`{key}` is missing", key = key));
+            self.missing(key);
         }
         self.secret(key, reference)
     }

@@ -47,7 +47,7 @@ pub(super) fn build(config: &TelephoneConfig, parts: &Parts<'_>) -> Result<Vec<I
     let token = problems.required_secret("token", config.token.as_ref());
     let from = problems.required_text("from", &config.from);
     if config.to.is_empty() {
-        problems.add(text!("`to` is missing"));
+        problems.missing("to");
     }
     let url = problems.url("url", config.url.as_ref(), GATEWAY);
     let renderer = problems.renderer(&config.templates, config.language, Dialect::Plain);

@@ -214,8 +214,9 @@ pub(crate) struct Message<'a> {
 impl Message<'_> {
     /// The title: one line without markup.
     pub(crate) fn title(&self, limit: Limit) -> String {
-        let title = self.attempt(Part::Title, Dialect::Plain).unwrap_or_else(|_| {
-            self.built_in(Part::Title, Dialect::Plain, SHOWN, CLIPS[2])
+        let own = self.attempt(Part::Title, Dialect::Plain).ok().flatten();
+        let title = own.unwrap_or_else(|| {
+            self.built_in(Part::Title, Dialect::Plain, 0, CLIPS[1])
                 .unwrap_or_default()
         });
         let title = one_line(&title);
@@ -255,36 +256,33 @@ impl Message<'_> {
     }
 
     fn text_in(&self, dialect: Dialect, limit: Limit) -> String {
-        let broken_title = self.attempt(Part::Title, Dialect::Plain).err();
-        let (part, broken) = match (self.attempt(Part::Text, dialect), broken_title) {
-            (Err(error), _) => (None, Some((Part::Text, error))),
-            (Ok(_), title) => (
-                Some(Part::Text).filter(|part| self.has_own(*part, dialect)),
-                title.map(|error| (Part::Title, error)),
-            ),
+        let title = self.attempt(Part::Title, Dialect::Plain).err();
+        let (has_own, broken) = match self.attempt(Part::Text, dialect) {
+            Err(error) => (false, Some((Part::Text, error))),
+            Ok(own) => (own.is_some(), title.map(|error| (Part::Title, error))),
         };
-        let Some((broken_part, error)) = broken else {
-            return self.fitted(part, dialect, limit);
-        };
-        let note = dialect.with_line_breaks(format!("\n{}", dialect.escape(&self.note(broken_part, &error))));
+        let note = broken.map_or_else(String::new, |(part, error)| {
+            dialect.with_line_breaks(format!("\n{}", dialect.escape(&self.note(part, &error))))
+        });
         let note = if limit.admits(&note) { note } else { String::new() };
-        self.fitted(part, dialect, limit.less(&note)) + &note
+        self.fitted(has_own, dialect, limit.less(&note)) + &note
     }
 
     /// The page of a mail.
     pub(crate) fn html(&self, limit: Limit) -> String {
-        let own = self
-            .attempt(Part::Html, Dialect::Html)
-            .ok()
-            .filter(|page| self.has_own(Part::Html, Dialect::Html) && limit.admits(page));
-        if let Some(page) = own {
-            return page;
-        }
+        let too_long = || Error::new(ErrorKind::InvalidOperation, "its page is too long");
+        let broken = match self.attempt(Part::Html, Dialect::Html) {
+            Ok(Some(page)) if limit.admits(&page) => return page,
+            Ok(Some(_)) => Some(too_long()),
+            Ok(None) => None,
+            Err(error) => Some(error),
+        };
         let mut text = self.text_in(Dialect::Html, limit);
-        if let Err(error) = self.attempt(Part::Html, Dialect::Html) {
-            text = format!("{text}\n{}", Dialect::Html.escape(&self.note(Part::Html, &error)));
+        if let Some(error) = broken {
+            text.push('\n');
+            text.push_str(&Dialect::Html.escape(&self.note(Part::Html, &error)));
         }
-        let mut context = self.context(1, CLIPS[2]);
+        let mut context = self.context(0, CLIPS[2]);
         context.insert("title", Value::from(self.title(Limit::Characters(300))));
         context.insert("text", Value::from_safe_string(text));
         self.render("built-in/html.html", context).unwrap_or_default()
@@ -297,23 +295,25 @@ impl Message<'_> {
             Language::En => {
                 format!("(The template `{part}` is broken, so the built-in one was used: {error})")
             }
-            Language::Zh => format!("(模板 `{part}` 有误,已改用内置模板:{error})"),
+            Language::Zh => format!("（模板 `{part}` 有误，已改用内置模板：{error}）"),
         };
         Limit::Characters(400).cut(&note, Dialect::Plain)
     }
 
-    /// The receiver's own template rendered in full, or the built-in one where there is none.
+    /// The receiver's own template rendered in full; `None` where it has none.
     ///
-    /// An own template that renders to nothing counts as broken: no receiver takes an empty message.
-    fn attempt(&self, part: Part, dialect: Dialect) -> Result<String, Error> {
-        if !self.has_own(part, dialect) {
-            return Ok(String::new());
+    /// One that renders to nothing counts as broken: no receiver takes an empty message.
+    fn attempt(&self, part: Part, dialect: Dialect) -> Result<Option<String>, Error> {
+        let name = format!("own/{}.{}", part.name(), dialect.name());
+        if self.renderer.engine.get_template(&name).is_err() {
+            return Ok(None);
         }
-        let rendered = self.own(part, dialect, SHOWN, CLIPS[0]);
-        let rendered = match rendered {
-            Ok(text) if text.trim().is_empty() => Err(Error::new(ErrorKind::InvalidOperation, "it is empty")),
-            other => other,
-        };
+        let rendered = self.own(part, dialect, SHOWN, CLIPS[0]).and_then(|text| {
+            if text.is_empty() {
+                return Err(Error::new(ErrorKind::InvalidOperation, "it is empty"));
+            }
+            Ok(Some(text))
+        });
         if let Err(error) = &rendered {
             tracing::warn!(
                 integration = %self.notification.integration,
@@ -325,18 +325,14 @@ impl Message<'_> {
         rendered
     }
 
-    fn has_own(&self, part: Part, dialect: Dialect) -> bool {
-        let name = format!("own/{}.{}", part.name(), dialect.name());
-        self.renderer.engine.get_template(&name).is_ok()
-    }
-
     /// The text with as many alerts, and as much of each, as fits.
-    fn fitted(&self, own: Option<Part>, dialect: Dialect, limit: Limit) -> String {
+    fn fitted(&self, has_own: bool, dialect: Dialect, limit: Limit) -> String {
         let render = |shown: usize, clip: usize, dialect: Dialect| {
-            own.map_or_else(
-                || self.built_in(Part::Text, dialect, shown, clip),
-                |part| self.own(part, dialect, shown, clip),
-            )
+            if has_own {
+                self.own(Part::Text, dialect, shown, clip)
+            } else {
+                self.built_in(Part::Text, dialect, shown, clip)
+            }
         };
         let total = self.notification.alerts.len();
         let mut shown = total.min(SHOWN);
@@ -420,12 +416,17 @@ impl Message<'_> {
     /// What templates see, with `shown` alerts and `clip` characters of each value.
     fn context(&self, shown: usize, clip: usize) -> BTreeMap<&'static str, Value> {
         let notification = self.notification;
-        let alert = |alert: &Alert| self.alert(alert, clip);
-        let all = notification.alerts.iter().take(shown);
         let now = notification.created_at;
-        let (resolved, firing): (Vec<&Alert>, Vec<&Alert>) =
-            all.clone().partition(|alert| alert.is_resolved_at(now));
-        let list = |alerts: Vec<&Alert>| Value::from(alerts.into_iter().map(alert).collect::<Vec<_>>());
+        let shown_alerts = &notification.alerts[..shown.min(notification.alerts.len())];
+        let all: Vec<Value> = shown_alerts.iter().map(|alert| self.alert(alert, clip)).collect();
+        // The lists share their entries.
+        let those = |is_resolved: bool| {
+            let chosen = shown_alerts
+                .iter()
+                .zip(&all)
+                .filter(|(alert, _)| alert.is_resolved_at(now) == is_resolved);
+            Value::from(chosen.map(|(_, value)| value.clone()).collect::<Vec<_>>())
+        };
         let optional =
             |text: Option<&str>| text.map_or(Value::UNDEFINED, |text| Value::from(clipped(text, clip)));
         let external_url = self.renderer.environment.external_url.as_ref();
@@ -473,9 +474,9 @@ impl Message<'_> {
                 "hidden_count",
                 Value::from(notification.alerts.len().saturating_sub(shown)),
             ),
-            ("firing", list(firing)),
-            ("resolved", list(resolved)),
-            ("alerts", list(all.collect())),
+            ("firing", those(false)),
+            ("resolved", those(true)),
+            ("alerts", Value::from(all.clone())),
             ("reason", reason(&notification.reason, clip)),
             (
                 "late",
@@ -722,10 +723,10 @@ mod tests {
         let (title, text) = told(Language::Zh);
         assert_eq!(
             title,
-            "[P0 已恢复,迟到] ChainHalted:no blocks <since> 8 & minutes"
+            "[P0 已恢复，迟到] ChainHalted：no blocks <since> 8 & minutes"
         );
         assert!(
-            text.starts_with("迟到:10:02 触发,10:09 恢复,因 HTTP 500 延迟送达。\n"),
+            text.starts_with("迟到：10:02 触发，10:09 恢复，因 HTTP 500 延迟送达。\n"),
             "{text}"
         );
     }
@@ -772,7 +773,7 @@ mod tests {
         for broken in ["{{ nothing() }}", "{{ 1 / 'x' }}", "  \n ", forever] {
             for (language, note) in [
                 (Language::En, "(The template `text` is broken"),
-                (Language::Zh, "(模板 `text` 有误"),
+                (Language::Zh, "（模板 `text` 有误"),
             ] {
                 let renderer = renderer(Dialect::Plain, language, &own(broken));
                 let text = renderer.message(&notification()).text(PLENTY);
@@ -847,7 +848,7 @@ mod tests {
                     round: 3,
                 },
                 "Nobody has acknowledged it: step 2 of p0, round 3.",
-                "尚无人认领:p0 第 2 步,第 3 轮。",
+                "尚无人认领：p0 第 2 步，第 3 轮。",
             ),
             (
                 Reason::Acknowledged { by: "Li".to_owned() },
@@ -860,7 +861,7 @@ mod tests {
                     because: "HTTP 410".to_owned(),
                 },
                 "ops/slack/0 could not be told: HTTP 410.",
-                "无法通知 ops/slack/0:HTTP 410。",
+                "无法通知 ops/slack/0：HTTP 410。",
             ),
             (Reason::Test, "This is a test.", "这是一次测试。"),
         ];

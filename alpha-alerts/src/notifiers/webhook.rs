@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::http::{HttpClient, SecretUrl, sensitive};
 use super::template::event_name;
-use super::{Integration, Parts, Problems, WebhookConfig};
+use super::{Integration, Parts, Problems, TemplateConfig, WebhookConfig};
 use crate::alert::Alert;
 use crate::hash::hex;
 use crate::label::{Fingerprint, Labels};
@@ -53,10 +53,10 @@ impl std::fmt::Debug for Signer {
 pub(super) fn build(config: &WebhookConfig, parts: &Parts<'_>) -> Result<Vec<Integration>, Vec<Text>> {
     let mut problems = Problems::new(parts);
     let url = match (&config.url, &config.secret_url) {
-        (Some(url), None) => Some(SecretUrl::new(url.clone())),
+        (url @ Some(_), None) => problems.url("url", url.as_ref(), "").map(SecretUrl::new),
         (None, secret @ Some(_)) => problems.required_url("secret_url", secret.as_ref()),
         (None, None) => {
-            problems.add(text!("`url` is missing"));
+            problems.missing("url");
             None
         }
         (Some(_), Some(_)) => {
@@ -64,6 +64,9 @@ pub(super) fn build(config: &WebhookConfig, parts: &Parts<'_>) -> Result<Vec<Int
             None
         }
     };
+    if config.templates != TemplateConfig::default() || config.language.is_some() {
+        problems.add(text!("`templates` and `language` have no place in Alertmanager's payload"));
+    }
     let mut secrets: Vec<SecretString> = url.iter().flat_map(SecretUrl::secrets).collect();
     let headers = headers(config, &mut problems, &mut secrets);
     let signer = signer(config, &mut problems, &mut secrets);

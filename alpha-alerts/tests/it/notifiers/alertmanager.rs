@@ -1,6 +1,5 @@
 //! The webhook's payload beside that of the real Alertmanager, field by field.
 
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use alpha_alerts::notifiers::*;
@@ -12,84 +11,29 @@ use serde_json::{Value, json};
 
 use super::notifier;
 
-struct Alertmanager {
-    child: Child,
-    port: u16,
-    _folder: tempfile::TempDir,
+fn config(receiver: &ScriptedReceiver) -> String {
+    format!(
+        "route:\n  receiver: ops\n  group_by: [alertname, chain]\n  group_wait: 0s\n  group_interval: 1s\n  \
+         repeat_interval: 1h\nreceivers:\n- name: ops\n  webhook_configs:\n  - url: {}\n    max_alerts: 2\n",
+        receiver.url("/hook")
+    )
 }
 
-impl Drop for Alertmanager {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Alertmanager {
-    async fn start(receiver: &ScriptedReceiver) -> Result<Self, testbed::Missing> {
-        let program = testbed::program(
-            &["prometheus-alertmanager", "alertmanager"],
-            &["/usr/bin"],
-            "prometheus-alertmanager",
-        )?;
-        let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("alertmanager.yml");
-        let text = format!(
-            "route:\n  receiver: ops\n  group_by: [alertname, chain]\n  group_wait: 0s\n  group_interval: 1s\n  \
-             repeat_interval: 1h\nreceivers:\n- name: ops\n  webhook_configs:\n  - url: {}\n    max_alerts: 2\n",
-            receiver.url("/hook")
-        );
-        std::fs::write(&config, text).unwrap();
-        let port = testbed::free_port();
-        let child = Command::new(program)
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.path={}", folder.path().join("data").display()))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            .arg("--web.external-url=http://alpha.example.org:9093")
-            .arg("--cluster.listen-address=")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let alertmanager = Self {
-            child,
-            port,
-            _folder: folder,
-        };
-        for _ in 0..200 {
-            if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
-                return Ok(alertmanager);
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+/// What a client posts.
+fn posted(alerts: &[Alert], now: Timestamp) -> Value {
+    let alerts = alerts.iter().map(|alert| {
+        let mut posted = json!({
+            "labels": alert.labels,
+            "annotations": alert.annotations,
+            "startsAt": alert.starts_at.to_string(),
+            "generatorURL": alert.generator_url,
+        });
+        if alert.is_resolved_at(now) {
+            posted["endsAt"] = json!(alert.ends_at.to_string());
         }
-        panic!("Alertmanager does not listen");
-    }
-
-    async fn post(&self, alerts: &[Alert], now: Timestamp) {
-        let alerts: Vec<Value> = alerts
-            .iter()
-            .map(|alert| {
-                let mut posted = json!({
-                    "labels": alert.labels,
-                    "annotations": alert.annotations,
-                    "startsAt": alert.starts_at.to_string(),
-                    "generatorURL": alert.generator_url,
-                });
-                if alert.is_resolved_at(now) {
-                    posted["endsAt"] = json!(alert.ends_at.to_string());
-                }
-                posted
-            })
-            .collect();
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let answer = client
-            .post(format!("http://127.0.0.1:{}/api/v2/alerts", self.port))
-            .json(&alerts)
-            .send()
-            .await
-            .unwrap();
-        assert_eq!(answer.status(), 200);
-    }
+        posted
+    });
+    Value::Array(alerts.collect())
 }
 
 fn notification(alerts: Vec<Alert>, group_labels: Labels, group: &str, now: Timestamp) -> Notification {
@@ -115,17 +59,7 @@ fn notification(alerts: Vec<Alert>, group_labels: Labels, group: &str, now: Time
 async fn the_same_alerts_make_the_same_payload() {
     let theirs = ScriptedReceiver::start().await;
     let ours = ScriptedReceiver::start().await;
-    // The notifier comes first: it installs the provider of TLS that the client of this test needs too.
-    let notifier = notifier(
-        &environment().with_external_url("http://alpha.example.org:9093".parse().ok()),
-        |config| {
-            let mut webhook = WebhookConfig::default();
-            webhook.url = Some(ours.url("/hook"));
-            webhook.max_alerts = 2;
-            config.webhook.push(webhook);
-        },
-    );
-    let alertmanager = testbed::need!(Alertmanager::start(&theirs).await);
+    let alertmanager = testbed::need!(testbed::Alertmanager::start(&config(&theirs)));
     let now = Timestamp::now();
     let start = now - 90.seconds();
     let alert = |instance: &str| {
@@ -162,7 +96,8 @@ async fn the_same_alerts_make_the_same_payload() {
         all_over,
     ];
     for (count, alerts) in steps.into_iter().enumerate() {
-        alertmanager.post(&alerts, now).await;
+        let (status, _) = alertmanager.request("POST", "/api/v2/alerts", &posted(&alerts, now).to_string());
+        assert_eq!(status, 200);
         let received = theirs.wait_for(count + 1, Duration::from_secs(10)).await;
         let expected = received[count].json();
         // Alertmanager's order of alerts is its own business; ours follows, because `truncatedAlerts` depends on it.
@@ -179,6 +114,14 @@ async fn the_same_alerts_make_the_same_payload() {
                 .iter()
                 .position(|known| **known == fingerprint)
                 .unwrap_or(usize::MAX)
+        });
+        // Where it believes to be reached is the one thing that only it knows.
+        let external_url = expected["externalURL"].as_str().unwrap().parse().ok();
+        let notifier = notifier(&environment().with_external_url(external_url), |config| {
+            let mut webhook = WebhookConfig::default();
+            webhook.url = Some(ours.url("/hook"));
+            webhook.max_alerts = 2;
+            config.webhook.push(webhook);
         });
         notifier
             .notify(&notification(alerts, group_labels.clone(), group, now))

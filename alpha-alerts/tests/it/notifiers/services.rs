@@ -50,7 +50,7 @@ fn slack(config: &mut ReceiverConfig, receiver: &ScriptedReceiver) {
 
 #[tokio::test]
 async fn a_code_inside_a_200_is_a_refusal() {
-    let minutes = |minutes| Retry::After(Duration::from_secs(60 * minutes));
+    let minutes = |minutes: u64| Retry::After(Duration::from_secs(60 * minutes));
     let code = |key: &str, message: &str, code: i64| Answer::json(&json!({ key: code, message: "why not" }));
     for (number, expected) in [
         (310_000, Retry::Never),
