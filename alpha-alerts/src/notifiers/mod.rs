@@ -222,7 +222,10 @@ impl<'a> Problems<'a> {
         self.found.push(self.parts.problem(problem));
     }
 
-    #[allow(dead_code, reason = "which of these an integration needs depends on the features")]
+    #[allow(
+        dead_code,
+        reason = "which of these an integration needs depends on the features"
+    )]
     fn missing(&mut self, key: &'static str) {
         self.add(text!("`{key}` is missing", key = key));
     }

@@ -15,7 +15,6 @@ use super::template::{Message, Renderer};
 use super::{Integration, Parts, Problems, RateConfig, TelephoneConfig, TelephoneMode};
 use crate::notification::Notification;
 use crate::notifier::{Notifier, Receipt, Refusal};
-use crate::text;
 use crate::text::Text;
 use std::sync::Arc;
 

@@ -65,7 +65,9 @@ pub(super) fn build(config: &WebhookConfig, parts: &Parts<'_>) -> Result<Vec<Int
         }
     };
     if config.templates != TemplateConfig::default() || config.language.is_some() {
-        problems.add(text!("`templates` and `language` have no place in Alertmanager's payload"));
+        problems.add(text!(
+            "`templates` and `language` have no place in Alertmanager's payload"
+        ));
     }
     let mut secrets: Vec<SecretString> = url.iter().flat_map(SecretUrl::secrets).collect();
     let headers = headers(config, &mut problems, &mut secrets);
