@@ -210,6 +210,8 @@ integrations! {
         signature: Option<SignatureConfig> = None,
         /// How many alerts at most are sent; `truncatedAlerts` says how many were left out. Default: 0, all of them.
         max_alerts: usize = 0,
+        /// A file of PEM certificates of authorities to trust besides this machine's.
+        ca_file: Option<PathBuf> = None,
         /// The proxy to go through.
         proxy: Option<Url> = None,
     }
@@ -256,6 +258,8 @@ integrations! {
         access_token: Option<SecretRef> = None,
         /// The room, such as `!abc:example.org`. Required.
         room: String = String::new(),
+        /// A file of PEM certificates of authorities to trust besides this machine's.
+        ca_file: Option<PathBuf> = None,
         /// The proxy to go through.
         proxy: Option<Url> = None,
     }
@@ -270,6 +274,8 @@ integrations! {
         token: Option<SecretRef> = None,
         /// An account with its password.
         basic_auth: Option<BasicAuth> = None,
+        /// A file of PEM certificates of authorities to trust besides this machine's.
+        ca_file: Option<PathBuf> = None,
         /// The proxy to go through.
         proxy: Option<Url> = None,
     }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::http::{HttpClient, SecretUrl, seconds};
+use super::http::{HttpClient, SecretUrl, Way, seconds};
 use super::limit::Limit;
 use super::markup::Dialect;
 use super::template::{Renderer, color};
@@ -32,7 +32,7 @@ pub(super) fn build(config: &DiscordConfig, parts: &Parts<'_>) -> Result<Vec<Int
     let url = problems.required_url("webhook_url", config.webhook_url.as_ref());
     let renderer = problems.renderer(&config.templates, config.language, Dialect::Discord);
     let secrets = url.iter().flat_map(SecretUrl::secrets).collect();
-    let http = problems.http(config.proxy.as_ref(), secrets);
+    let http = problems.http(Way::through(&config.proxy), secrets);
     let discord = url
         .zip(http)
         .zip(renderer)

@@ -12,7 +12,7 @@ use ring::hmac;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-use super::http::{HttpClient, SecretUrl};
+use super::http::{HttpClient, SecretUrl, Way};
 use super::limit::Limit;
 use super::markup::Dialect;
 use super::template::Renderer;
@@ -47,7 +47,7 @@ pub(super) fn build(config: &FeishuConfig, parts: &Parts<'_>) -> Result<Vec<Inte
     let secret = problems.secret("secret", config.secret.as_ref());
     let renderer = problems.renderer(&config.templates, config.language, Dialect::Feishu);
     let secrets = url.iter().flat_map(SecretUrl::secrets).chain(secret.clone());
-    let http = problems.http(config.proxy.as_ref(), secrets.collect());
+    let http = problems.http(Way::through(&config.proxy), secrets.collect());
     let feishu = url.zip(http).zip(renderer).map(|((url, http), renderer)| Feishu {
         url,
         secret,

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -36,32 +37,73 @@ const LONGEST_WAIT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// What carries the identity of a notification in every request.
 pub(crate) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-/// The clients of a process: one for each proxy.
+/// How a receiver is reached, besides its address.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Way<'a> {
+    /// The proxy to go through.
+    pub(crate) proxy: Option<&'a Url>,
+    /// A file of authorities to trust besides this machine's.
+    pub(crate) ca_file: Option<&'a Path>,
+}
+
+impl<'a> Way<'a> {
+    pub(crate) fn through(proxy: &'a Option<Url>) -> Self {
+        Self {
+            proxy: proxy.as_ref(),
+            ca_file: None,
+        }
+    }
+
+    pub(crate) fn trusting(mut self, ca_file: &'a Option<PathBuf>) -> Self {
+        self.ca_file = ca_file.as_deref();
+        self
+    }
+}
+
+/// The clients of a process: one for each way.
 #[derive(Clone, Default)]
-pub(crate) struct Clients(Arc<std::sync::Mutex<BTreeMap<Option<String>, reqwest::Client>>>);
+pub(crate) struct Clients(Arc<Mutex<BTreeMap<ClientKey, reqwest::Client>>>);
+
+type ClientKey = (Option<String>, Option<PathBuf>);
 
 impl Clients {
-    fn get(&self, proxy: Option<&Url>) -> Result<reqwest::Client, reqwest::Error> {
-        let mut clients = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let key = proxy.map(Url::to_string);
+    fn get(&self, way: Way<'_>) -> Result<reqwest::Client, Text> {
+        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (way.proxy.map(Url::to_string), way.ca_file.map(Path::to_owned));
         if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
         }
-        // Whoever embeds the library may have chosen a provider; without one there would be no TLS at all.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = reqwest::Client::builder()
-            .user_agent(concat!("Alpha/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .connect_timeout(CONNECT_TIMEOUT);
-        let builder = match proxy {
-            Some(proxy) => builder.proxy(reqwest::Proxy::all(proxy.as_str())?),
-            None => builder,
-        };
-        let client = builder.build()?;
+        let client = client(way)?;
         clients.insert(key, client.clone());
         Ok(client)
     }
+}
+
+fn client(way: Way<'_>) -> Result<reqwest::Client, Text> {
+    // Whoever embeds the library may have chosen a provider; without one there would be no TLS at all.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let failed = |error: reqwest::Error| {
+        text!(
+            "there is no HTTP client: {error}",
+            error = chain(&error.without_url())
+        )
+    };
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("Alpha/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .connect_timeout(CONNECT_TIMEOUT);
+    if let Some(proxy) = way.proxy {
+        builder = builder.proxy(reqwest::Proxy::all(proxy.as_str()).map_err(failed)?);
+    }
+    if let Some(path) = way.ca_file {
+        let unreadable = |error: String| text!("`ca_file` cannot be read: {error}", error = error);
+        let pem = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
+        let trusted =
+            reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| unreadable(chain(&error)))?;
+        builder = builder.tls_certs_merge(trusted);
+    }
+    builder.build().map_err(failed)
 }
 
 /// An address that is a secret, or holds one.
@@ -135,15 +177,10 @@ impl HttpClient {
     /// A client whose refusals never repeat `secrets`.
     pub(crate) fn new(
         environment: &Environment,
-        proxy: Option<&Url>,
+        way: Way<'_>,
         secrets: Vec<SecretString>,
     ) -> Result<Self, Text> {
-        let client = environment.clients.get(proxy).map_err(|error| {
-            text!(
-                "there is no HTTP client: {error}",
-                error = chain(&error.without_url())
-            )
-        })?;
+        let client = environment.clients.get(way)?;
         Ok(Self {
             client,
             clock: Arc::clone(&environment.clock),
@@ -240,7 +277,6 @@ impl HttpClient {
     /// where it was taken, and `retry` knows the numbers that are worth another attempt.
     ///
     /// A body that cannot be read leaves it open whether the receiver took it.
-    #[allow(dead_code, reason = "only some receivers answer like this")]
     pub(crate) fn judge_code(
         &self,
         answer: Answer,

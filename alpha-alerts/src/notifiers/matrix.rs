@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::http::{HttpClient, sensitive};
+use super::http::{HttpClient, Way, sensitive};
 use super::limit::Limit;
 use super::markup::Dialect;
 use super::template::Renderer;
@@ -39,7 +39,10 @@ pub(super) fn build(config: &MatrixConfig, parts: &Parts<'_>) -> Result<Vec<Inte
     let token = problems.required_secret("access_token", config.access_token.as_ref());
     let room = problems.required_text("room", &config.room);
     let renderer = problems.renderer(&config.templates, config.language, Dialect::Html);
-    let http = problems.http(config.proxy.as_ref(), token.iter().cloned().collect());
+    let http = problems.http(
+        Way::through(&config.proxy).trusting(&config.ca_file),
+        token.iter().cloned().collect(),
+    );
     let all = homeserver.zip(room).zip(token).zip(http).zip(renderer);
     let matrix = all.map(|((((homeserver, room), token), http), renderer)| Matrix {
         homeserver,

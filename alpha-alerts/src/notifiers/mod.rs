@@ -26,11 +26,27 @@ mod environment;
 #[cfg(feature = "feishu")]
 mod feishu;
 #[cfg(feature = "http-client")]
+#[cfg_attr(
+    not(feature = "full"),
+    allow(dead_code, reason = "each kind needs some of it")
+)]
 mod http;
+#[cfg_attr(
+    not(feature = "full"),
+    allow(dead_code, reason = "each kind needs some of it")
+)]
 mod limit;
 mod log;
 #[cfg(any(feature = "email", feature = "sendgrid"))]
+#[cfg_attr(
+    not(feature = "full"),
+    allow(dead_code, reason = "each kind needs some of it")
+)]
 mod mail;
+#[cfg_attr(
+    not(feature = "full"),
+    allow(dead_code, reason = "each kind needs some of it")
+)]
 mod markup;
 #[cfg(feature = "matrix")]
 mod matrix;
@@ -48,6 +64,10 @@ mod teams;
 mod telegram;
 #[cfg(feature = "telephone")]
 mod telephone;
+#[cfg_attr(
+    not(feature = "full"),
+    allow(dead_code, reason = "each kind needs some of it")
+)]
 mod template;
 #[cfg(feature = "webhook")]
 mod webhook;
@@ -135,6 +155,10 @@ struct Parts<'a> {
     environment: &'a Environment,
 }
 
+#[cfg_attr(
+    not(feature = "full"),
+    allow(dead_code, reason = "each kind needs some of it")
+)]
 impl<'a> Parts<'a> {
     fn new(receiver: &'a str, kind: &'static str, index: usize, environment: &'a Environment) -> Self {
         Self {
@@ -146,7 +170,7 @@ impl<'a> Parts<'a> {
     }
 
     /// The refusal of a kind whose feature is off.
-    #[allow(dead_code, reason = "unused where all features are on")]
+    #[cfg_attr(feature = "full", allow(dead_code, reason = "nothing is unsupported"))]
     fn unsupported<C>(&self, _: &C) -> Result<Vec<Integration>, Vec<Text>> {
         Err(vec![self.problem(text!(
             "this build lacks the feature `{feature}`",
@@ -210,6 +234,10 @@ struct Problems<'a> {
     found: Vec<Text>,
 }
 
+#[cfg_attr(
+    not(feature = "full"),
+    allow(dead_code, reason = "each kind needs some of it")
+)]
 impl<'a> Problems<'a> {
     fn new(parts: &'a Parts<'a>) -> Self {
         Self {
@@ -341,14 +369,18 @@ impl<'a> Problems<'a> {
 
     /// A client that never repeats `secrets`.
     #[cfg(feature = "http-client")]
-    fn http(&mut self, proxy: Option<&url::Url>, secrets: Vec<SecretString>) -> Option<http::HttpClient> {
-        http::HttpClient::new(self.parts.environment, proxy, secrets)
+    fn http(&mut self, way: http::Way<'_>, secrets: Vec<SecretString>) -> Option<http::HttpClient> {
+        http::HttpClient::new(self.parts.environment, way, secrets)
             .map_err(|problem| self.add(problem))
             .ok()
     }
 }
 
 /// `said` without `secrets`.
+#[cfg_attr(
+    not(feature = "full"),
+    allow(dead_code, reason = "each kind needs some of it")
+)]
 #[allow(
     dead_code,
     reason = "which of these an integration needs depends on the features"

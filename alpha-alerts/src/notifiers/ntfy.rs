@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::http::{HttpClient, sensitive};
+use super::http::{HttpClient, Way, sensitive};
 use super::limit::Limit;
 use super::markup::Dialect;
 use super::template::Renderer;
@@ -63,7 +63,7 @@ pub(super) fn build(config: &NtfyConfig, parts: &Parts<'_>) -> Result<Vec<Integr
         problems.add(text!("`token` and `basic_auth` exclude each other"));
     }
     let renderer = problems.renderer(&config.templates, config.language, Dialect::Plain);
-    let http = problems.http(config.proxy.as_ref(), secrets);
+    let http = problems.http(Way::through(&config.proxy).trusting(&config.ca_file), secrets);
     let all = server.zip(topic).zip(http).zip(renderer);
     let ntfy = all.map(|(((server, topic), http), renderer)| Ntfy {
         server,

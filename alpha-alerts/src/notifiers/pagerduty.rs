@@ -5,7 +5,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::http::HttpClient;
+use super::http::{HttpClient, Way};
 use super::limit::Limit;
 use super::markup::Dialect;
 use super::template::{Message, Renderer};
@@ -47,7 +47,7 @@ pub(super) fn build(config: &PagerdutyConfig, parts: &Parts<'_>) -> Result<Vec<I
     let mut problems = Problems::new(parts);
     let routing_key = problems.required_secret("routing_key", config.routing_key.as_ref());
     let renderer = problems.renderer(&config.templates, config.language, Dialect::Plain);
-    let http = problems.http(config.proxy.as_ref(), routing_key.iter().cloned().collect());
+    let http = problems.http(Way::through(&config.proxy), routing_key.iter().cloned().collect());
     let url = problems.url("url", config.url.as_ref(), ENQUEUE);
     let all = routing_key.zip(http).zip(renderer).zip(url);
     let pagerduty = all.map(|(((routing_key, http), renderer), url)| Pagerduty {

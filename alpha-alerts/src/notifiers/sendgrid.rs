@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::http::{HttpClient, sensitive, until};
+use super::http::{HttpClient, Way, sensitive, until};
 use super::limit::Limit;
 use super::mail::{Address, thread_id};
 use super::markup::Dialect;
@@ -60,7 +60,7 @@ pub(super) fn build(config: &SendgridConfig, parts: &Parts<'_>) -> Result<Vec<In
         problems.add(text!("`to` takes 1 to {limit} addresses", limit = RECIPIENTS));
     }
     let renderer = problems.renderer(&config.templates, config.language, Dialect::Html);
-    let http = problems.http(config.proxy.as_ref(), api_key.iter().cloned().collect());
+    let http = problems.http(Way::through(&config.proxy), api_key.iter().cloned().collect());
     let url = problems.url("url", config.url.as_ref(), SEND);
     let all = api_key.zip(from).zip(http).zip(renderer).zip(url);
     let sendgrid = all.map(|((((api_key, from), http), renderer), url)| Sendgrid {

@@ -5,7 +5,7 @@ use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-use super::http::{HttpClient, SecretUrl, seconds};
+use super::http::{HttpClient, SecretUrl, Way, seconds};
 use super::limit::Limit;
 use super::markup::Dialect;
 use super::template::Renderer;
@@ -50,7 +50,7 @@ pub(super) fn build(config: &TelegramConfig, parts: &Parts<'_>) -> Result<Vec<In
     });
     let renderer = problems.renderer(&config.templates, config.language, Dialect::Telegram);
     let secrets: Vec<SecretString> = url.iter().flat_map(SecretUrl::secrets).chain(token).collect();
-    let http = problems.http(config.proxy.as_ref(), secrets);
+    let http = problems.http(Way::through(&config.proxy), secrets);
     let telegram = url.zip(chat).zip(http).zip(renderer);
     let telegram = telegram.map(|(((url, chat), http), renderer)| Telegram {
         url,

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 use url::form_urlencoded;
 
-use super::http::{HttpClient, sensitive};
+use super::http::{HttpClient, Way, sensitive};
 use super::limit::Limit;
 use super::markup::Dialect;
 use super::template::{Message, Renderer};
@@ -57,7 +57,10 @@ pub(super) fn build(config: &TelephoneConfig, parts: &Parts<'_>) -> Result<Vec<I
     let authorization = pair
         .as_ref()
         .and_then(|pair| sensitive(&format!("Basic {}", pair.expose_secret())));
-    let http = problems.http(config.proxy.as_ref(), token.into_iter().chain(pair).collect());
+    let http = problems.http(
+        Way::through(&config.proxy),
+        token.into_iter().chain(pair).collect(),
+    );
     let url = url
         .zip(account)
         .map(|(url, account)| resource(url, &account, config.mode));

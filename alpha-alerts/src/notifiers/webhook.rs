@@ -10,7 +10,7 @@ use ring::hmac;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
-use super::http::{HttpClient, SecretUrl, sensitive};
+use super::http::{HttpClient, SecretUrl, Way, sensitive};
 use super::template::event_name;
 use super::{Integration, Parts, Problems, TemplateConfig, WebhookConfig};
 use crate::alert::Alert;
@@ -72,7 +72,7 @@ pub(super) fn build(config: &WebhookConfig, parts: &Parts<'_>) -> Result<Vec<Int
     let mut secrets: Vec<SecretString> = url.iter().flat_map(SecretUrl::secrets).collect();
     let headers = headers(config, &mut problems, &mut secrets);
     let signer = signer(config, &mut problems, &mut secrets);
-    let http = problems.http(config.proxy.as_ref(), secrets);
+    let http = problems.http(Way::through(&config.proxy).trusting(&config.ca_file), secrets);
     let external_url = parts.environment.external_url.as_ref();
     let webhook = url.zip(http).map(|(url, http)| Webhook {
         url,

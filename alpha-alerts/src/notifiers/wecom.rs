@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::http::{HttpClient, SecretUrl};
+use super::http::{HttpClient, SecretUrl, Way};
 use super::limit::Limit;
 use super::markup::Dialect;
 use super::template::Renderer;
@@ -36,7 +36,7 @@ pub(super) fn build(config: &WecomConfig, parts: &Parts<'_>) -> Result<Vec<Integ
     let url = problems.required_url("webhook_url", config.webhook_url.as_ref());
     let renderer = problems.renderer(&config.templates, config.language, Dialect::Wecom);
     let secrets = url.iter().flat_map(SecretUrl::secrets).collect();
-    let http = problems.http(config.proxy.as_ref(), secrets);
+    let http = problems.http(Way::through(&config.proxy), secrets);
     let wecom = url.zip(http).zip(renderer).map(|((url, http), renderer)| Wecom {
         url,
         mention: config.mention.clone(),

@@ -293,19 +293,43 @@ async fn a_proxy_is_gone_through() {
 }
 
 #[tokio::test]
-async fn an_untrusted_certificate_is_refused_before_anything_is_sent() {
-    // The double speaks no TLS at all, which is as untrusted as can be; what matters is that it never saw the request.
-    let receiver = ScriptedReceiver::start().await;
-    let notifier = notifier(&environment(), |config| {
-        let mut webhook = WebhookConfig::default();
-        let url = receiver.url("/").as_str().replace("http://", "https://");
-        webhook.url = Some(url.parse().unwrap());
-        config.webhook.push(webhook);
-    });
-    let refusal = notifier
-        .notify(&sample(Severity::P3, Event::Firing))
+async fn certificates_are_verified_before_anything_is_sent() {
+    use testbed::CertificateState;
+    let locations = "location /hook { return 204; }";
+    let nginx = testbed::need!(testbed::Nginx::start(
+        &testbed::NginxConfig::default()
+            .with_locations(locations)
+            .with_access_log()
+    ));
+    let tell = async |state: CertificateState, ca_file: Option<std::path::PathBuf>| {
+        let notifier = notifier(&environment(), |config| {
+            let mut webhook = WebhookConfig::default();
+            webhook.url = Some(nginx.tls_url(state, "/hook").parse().unwrap());
+            webhook.ca_file = ca_file;
+            config.webhook.push(webhook);
+        });
+        notifier.notify(&sample(Severity::P3, Event::Firing)).await
+    };
+    let bad = [
+        CertificateState::Expired,
+        CertificateState::WrongName,
+        CertificateState::Untrusted,
+    ];
+    let trusting = bad.map(|state| (state, Some(nginx.ca_path())));
+    for (state, ca_file) in trusting.into_iter().chain([(CertificateState::Valid, None)]) {
+        let refusal = tell(state, ca_file).await.unwrap_err();
+        assert!(
+            refusal.is_certain && refusal.retry == Retry::Later,
+            "{state:?}: {refusal:?}"
+        );
+        assert!(
+            refusal.reason.to_string().contains("certificate"),
+            "{state:?}: {refusal:?}"
+        );
+    }
+    let logged = std::fs::read_to_string(nginx.access_log()).unwrap_or_default();
+    assert!(!logged.contains("/hook"), "{logged}");
+    tell(CertificateState::Valid, Some(nginx.ca_path()))
         .await
-        .unwrap_err();
-    assert!(refusal.is_certain && refusal.retry == Retry::Later, "{refusal:?}");
-    assert!(receiver.received().iter().all(|request| request.body.is_empty()));
+        .unwrap();
 }
