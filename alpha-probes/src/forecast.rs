@@ -111,6 +111,11 @@ impl Trend {
     /// # Errors
     /// The reason in words where there are fewer than [`MIN_POINTS`] values, or all of one instant.
     pub fn of(points: &[(Timestamp, f64)]) -> Result<Self, Text> {
+        Self::fitted(points, MAX_POINTS)
+    }
+
+    /// The same from at most `most` of the values, evenly chosen.
+    pub(crate) fn fitted(points: &[(Timestamp, f64)], most: usize) -> Result<Self, Text> {
         let finite: Vec<_> = points.iter().filter(|(_, value)| value.abs() < LARGEST).collect();
         let (Some((first, _)), Some((at, _))) = (finite.first(), finite.last()) else {
             return Err(too_little(0, Duration::ZERO));
@@ -119,7 +124,7 @@ impl Trend {
         if finite.len() < MIN_POINTS || span.is_zero() {
             return Err(too_little(finite.len(), span));
         }
-        let count = finite.len().min(MAX_POINTS);
+        let count = finite.len().min(most);
         let points: Vec<(f64, f64)> = (0..count)
             .map(|index| finite[index * (finite.len() - 1) / (count - 1)])
             .map(|(then, value)| (then.duration_since(*at).as_secs_f64(), *value))

@@ -1,25 +1,26 @@
 //! Functions over the past of one measurement. Pure: points in, a number out.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::expression::Function;
+use crate::forecast::{self, Trend};
 
 /// One value and when it was seen.
 pub(super) type Point = (Timestamp, f64);
 
-/// Percentiles and forecasts of more points are computed from so many, evenly chosen.
+/// Forecasts of more points are computed from so many, evenly chosen: a condition is asked with every result.
 const MAX_FITTED: usize = 128;
 
 impl Function {
     /// How many points it needs before it says anything.
     ///
-    /// Two make a difference; five make a percentile that is not just the largest; ten make a slope that one odd
-    /// value cannot turn, because Theil and Sen's breaks down only where more than 29 % of the points are odd.
+    /// Two make a difference; five make a percentile that is not just the largest; a trend needs as many as every
+    /// forecast.
     pub(super) fn points_needed(self) -> usize {
         match self {
             Self::Rate | Self::Delta | Self::Average | Self::Minimum | Self::Maximum | Self::Changed => 2,
             Self::Percentile(_) => 5,
-            Self::Forecast(_) => 10,
+            Self::Forecast(_) => forecast::MIN_POINTS,
         }
     }
 
@@ -37,8 +38,9 @@ impl Function {
             Self::Maximum => points.iter().map(|point| point.1).reduce(f64::max),
             Self::Percentile(percent) => Some(percentile(points, f64::from(percent) / 100.0)),
             Self::Forecast(ahead) => {
-                let (slope, level) = robust_line(points, now)?;
-                Some(level + slope * ahead.as_secs_f64())
+                let trend = Trend::fitted(points, MAX_FITTED).ok()?;
+                let then = now.checked_add(SignedDuration::try_from(ahead).ok()?).ok()?;
+                Some(trend.value_at(then).expected)
             }
             Self::Changed => {
                 let unchanged_since = points
@@ -74,44 +76,6 @@ fn percentile(points: &mut [Point], share: f64) -> f64 {
     let rank = share * (points.len() - 1) as f64;
     let (below, above) = (points[rank.floor() as usize].1, points[rank.ceil() as usize].1);
     below + (above - below) * rank.fract()
-}
-
-/// The slope a second and the level at `now` of the line that Theil and Sen draw through the points: the median of the
-/// slopes between all pairs, and the median of what remains. A few odd values do not bend it.
-fn robust_line(points: &[Point], now: Timestamp) -> Option<(f64, f64)> {
-    let stride = points.len().div_ceil(MAX_FITTED).max(1);
-    // Counted back from the newest, which always takes part.
-    let fitted: Vec<(f64, f64)> = points
-        .iter()
-        .rev()
-        .step_by(stride)
-        .map(|(at, value)| (seconds_between(now, *at), *value))
-        .collect();
-    let mut slopes = Vec::with_capacity(fitted.len() * fitted.len().saturating_sub(1) / 2);
-    for (index, later) in fitted.iter().enumerate() {
-        for earlier in &fitted[index + 1..] {
-            if later.0 > earlier.0 {
-                slopes.push((later.1 - earlier.1) / (later.0 - earlier.0));
-            }
-        }
-    }
-    let slope = median(&mut slopes)?;
-    let mut levels: Vec<f64> = fitted.iter().map(|(at, value)| value - slope * at).collect();
-    Some((slope, median(&mut levels)?))
-}
-
-fn median(values: &mut [f64]) -> Option<f64> {
-    let middle = values.len() / 2;
-    if values.is_empty() {
-        return None;
-    }
-    let is_even = values.len().is_multiple_of(2);
-    let (below, upper, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
-    let upper = *upper;
-    match below.iter().copied().max_by(f64::total_cmp) {
-        Some(lower) if is_even => Some(lower + (upper - lower) / 2.0),
-        _ => Some(upper),
-    }
 }
 
 #[cfg(test)]

@@ -98,11 +98,25 @@ static KIND: ProbeKind = ProbeKind {
             remedy: "Find what grows (du -xh --max-depth 2), and free or add room; never delete a live chain database.",
         },
         DefaultRule {
+            level: Level::Critical,
+            when: "forecast([free], 6h, 6h) < 1GiB && [free] > 1GiB",
+            sustained: "10m",
+            says: "{mount} is full within 6 hours if it fills on as it does: {free} are left",
+            remedy: "Find what grows now (du -xh --max-depth 2, twice), stop it or free room; a Substrate node ends itself below 1 GiB.",
+        },
+        DefaultRule {
             level: Level::Warning,
             when: "used > 80%",
             sustained: "",
             says: "{mount} is {used} full",
             remedy: "Find what grows (du -xh --max-depth 2), and free or add room; never delete a live chain database.",
+        },
+        DefaultRule {
+            level: Level::Warning,
+            when: "forecast([free], 72h, 24h) < 1GiB && [free] > 1GiB",
+            sustained: "1h",
+            says: "{mount} is full within three days if it fills on as it does: {free} are left",
+            remedy: "Find what grows (du -xh --max-depth 2), and free or add room in time; never delete a live chain database.",
         },
         DefaultRule {
             level: Level::Critical,
