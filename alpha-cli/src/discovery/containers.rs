@@ -1,7 +1,12 @@
 //! The containers of the Docker daemon.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use alpha_probes::probes::{ContainerConfig, docker};
 use alpha_probes::{ErrorKind, Resources, Text, text};
+use alpha_upgrade::platforms::DockerPlatform;
+use alpha_upgrade::{Platform as _, SignerEvidence};
 use tokio::time::Instant;
 
 use super::{Found, PATIENCE, check};
@@ -16,6 +21,9 @@ pub(super) struct Containers {
     /// Why the daemon could not be asked although it is there.
     pub(super) note: Option<Text>,
 }
+
+/// Where Docker listens unless somebody changed it.
+const SOCKET: &str = "/var/run/docker.sock";
 
 /// By this label Compose marks what it is to keep running.
 const COMPOSE_SERVICE: &str = "com.docker.compose.service";
@@ -41,6 +49,7 @@ pub(super) async fn discover(resources: &Resources) -> Containers {
         .filter(|port| port.protocol == "tcp")
         .filter_map(|port| port.published);
     let ports = published.map(|(_, port)| port).collect();
+    let signers = signers().await;
     let checks: Vec<_> = containers
         .iter()
         .filter(|container| is_meant_to_run(container))
@@ -48,6 +57,7 @@ pub(super) async fn discover(resources: &Resources) -> Containers {
             let mut found = check(format!("container/{}", container.name));
             let mut config = ContainerConfig::default();
             config.name.clone_from(&container.name);
+            config.signer = signers.contains(&container.name);
             found.container = Some(config);
             found
         })
@@ -58,6 +68,27 @@ pub(super) async fn discover(resources: &Resources) -> Containers {
         ports,
         note: None,
     }
+}
+
+/// The containers that must be taken for signers of blocks. None where Docker does not let itself be asked: the checks of
+/// the containers themselves then say so.
+async fn signers() -> BTreeSet<String> {
+    let services = async {
+        let platform = DockerPlatform::connect(Path::new(SOCKET)).await?;
+        platform.services().await
+    };
+    let services = match tokio::time::timeout(DAEMON_PATIENCE, services).await {
+        Ok(Ok(services)) => services,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "could not ask Docker how its containers are started");
+            Vec::new()
+        }
+        Err(_) => Vec::new(),
+    };
+    let signers = services
+        .into_iter()
+        .filter(|service| SignerEvidence::of(service).is_some());
+    signers.map(|service| service.name).collect()
 }
 
 /// A job that ended well, or a container that nobody ever started, is not missed.

@@ -82,6 +82,11 @@ static KIND: ProbeKind = ProbeKind {
             "What its health check says; absent where it has none or hasn't come to a result",
         ),
         Metric::gauge(
+            "restarts_signer",
+            Unit::Boolean,
+            "Whether Docker starts it again by itself although it signs blocks; absent where `signer` is not set",
+        ),
+        Metric::gauge(
             "failing_health_checks",
             Unit::Count,
             "How many times in a row its health check failed",
@@ -154,6 +159,13 @@ static KIND: ProbeKind = ProbeKind {
         },
         DefaultRule {
             level: Level::Warning,
+            when: "has(restarts_signer) == true && restarts_signer == true",
+            sustained: "",
+            says: "{name} signs blocks, and Docker starts it again at once after a crash (restart policy {restart_policy})",
+            remedy: "A signer that is back within seconds may vote twice and be slashed: docker update --restart=no {name}, and start it by its runbook.",
+        },
+        DefaultRule {
+            level: Level::Warning,
             when: "oom_killed == true",
             sustained: "",
             says: "the kernel killed a process of {name} for want of memory",
@@ -173,6 +185,9 @@ pub struct ContainerConfig {
     pub host: String,
     /// How long a container that crashed must be up again before it counts as recovered. Default: `1m`.
     pub settle: Period,
+    /// Whether a node in it signs blocks: a restart policy is then a warning, because Docker starts it again within
+    /// seconds of a crash, and its database may have lost the last votes it cast. Default: false.
+    pub signer: bool,
 }
 
 impl Default for ContainerConfig {
@@ -181,6 +196,7 @@ impl Default for ContainerConfig {
             name: String::new(),
             host: DEFAULT_HOST.to_owned(),
             settle: DEFAULT_SETTLE,
+            signer: false,
         }
     }
 }
@@ -200,6 +216,7 @@ impl ProbeConfig for ContainerConfig {
         Ok(Arc::new(ContainerProbe {
             name: name.to_owned(),
             settle: self.settle,
+            is_signer: self.signer,
             daemon: resources.shared::<Daemons>().at(&self.host)?,
             seen: Mutex::default(),
         }))
@@ -258,6 +275,7 @@ pub async fn list(resources: &Resources, host: &str, deadline: Instant) -> Resul
 struct ContainerProbe {
     name: String,
     settle: Period,
+    is_signer: bool,
     daemon: Arc<Daemon>,
     seen: Mutex<Option<Seen>>,
 }
@@ -293,7 +311,7 @@ impl Probe for ContainerProbe {
             // It was in the list and is gone: removed while it was looked at.
             return Ok(self.missing(&[]));
         };
-        let mut observation = state::observe(container, &details, now, self.settle.0);
+        let mut observation = state::observe(container, &details, now, self.settle.0, self.is_signer);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let earlier = seen.replace(Seen {
             id: container.id.clone(),

@@ -26,6 +26,8 @@ pub(super) struct Details {
     pub(super) health: Option<String>,
     failing_health_checks: u64,
     health_output: Option<String>,
+    /// `no`, `always`, `unless-stopped` or `on-failure`, as Docker calls what it does when the program ends.
+    pub(super) restart_policy: Option<String>,
 }
 
 impl From<ContainerInspectResponse> for Details {
@@ -42,6 +44,8 @@ impl From<ContainerInspectResponse> for Details {
             .and_then(|mut log| log.pop())
             .and_then(|last| last.output);
         let status = health.status.map(|status| status.to_string());
+        let policy = answer.host_config.and_then(|config| config.restart_policy);
+        let policy = policy.and_then(|policy| policy.name).map(|name| name.to_string());
         Self {
             restarts: answer.restart_count.unwrap_or(0).max(0).unsigned_abs(),
             started_at: instant(state.started_at),
@@ -54,6 +58,8 @@ impl From<ContainerInspectResponse> for Details {
             health_output: output
                 .map(|output| clipped(&output))
                 .filter(|output| !output.is_empty()),
+            // Docker writes nothing, or an empty name, for the default.
+            restart_policy: policy.map(|name| if name.is_empty() { "no".to_owned() } else { name }),
         }
     }
 }
@@ -105,12 +111,13 @@ pub(super) fn uptime_at_least(status: &str) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-/// Everything that is seen of a container at one time.
+/// Everything that is seen of a container at one time; `is_signer` where it is known to sign blocks.
 pub(super) fn observe(
     container: &Container,
     details: &Details,
     now: Timestamp,
     settle: Duration,
+    is_signer: bool,
 ) -> Observation {
     let is_running = container.state == "running";
     let since_start = details
@@ -144,6 +151,12 @@ pub(super) fn observe(
     }
     if let Some(error) = &details.error {
         observation = observation.with_fact("error", error.as_str());
+    }
+    if let Some(policy) = &details.restart_policy {
+        observation = observation.with_fact("restart_policy", policy.as_str());
+        if is_signer {
+            observation = observation.with_bool("restarts_signer", policy != "no");
+        }
     }
     let health = details.health.as_deref().filter(|_| is_running);
     observation = observation.with_fact("health", health.unwrap_or("none"));
@@ -225,7 +238,13 @@ mod tests {
                 started_at: Timestamp::from_second(started).ok(),
                 ..Details::default()
             };
-            let observed = observe(&container(state, ""), &details, now, Duration::from_secs(60));
+            let observed = observe(
+                &container(state, ""),
+                &details,
+                now,
+                Duration::from_secs(60),
+                false,
+            );
             observed.value("crash_looping") == Some(1.0)
         };
         assert!(looping("running", 7, 997));
@@ -236,6 +255,31 @@ mod tests {
         assert!(!looping("running", 0, 997));
         // A clock that differs from Docker's.
         assert!(looping("running", 1, 1003));
+    }
+
+    #[test]
+    fn a_policy_that_restarts_matters_where_blocks_are_signed() {
+        let restarts = |policy: Option<&str>, is_signer| {
+            let details = Details {
+                restart_policy: policy.map(str::to_owned),
+                ..Details::default()
+            };
+            let settle = Duration::from_secs(60);
+            let observed = observe(
+                &container("running", ""),
+                &details,
+                Timestamp::UNIX_EPOCH,
+                settle,
+                is_signer,
+            );
+            observed.value("restarts_signer")
+        };
+        for policy in ["always", "unless-stopped", "on-failure"] {
+            assert_eq!(restarts(Some(policy), true), Some(1.0), "{policy}");
+        }
+        assert_eq!(restarts(Some("no"), true), Some(0.0));
+        assert_eq!(restarts(Some("always"), false), None);
+        assert_eq!(restarts(None, true), None);
     }
 
     #[test]
