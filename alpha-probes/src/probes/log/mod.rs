@@ -11,9 +11,11 @@ use serde::{Deserialize, Serialize};
 
 mod follower;
 mod generation;
+mod preset;
 pub(crate) mod tail;
 
 pub use follower::{Follower, Position, Round};
+pub use preset::LogPreset;
 
 use tail::Tail;
 
@@ -41,6 +43,11 @@ static KIND: ProbeKind = ProbeKind {
             Unit::PerSecond,
             "Lines that matched in a second, by pattern; not at the first look",
         ),
+        Metric::gauge(
+            "fatal_matches",
+            Unit::Count,
+            "Those that the preset knows for an emergency; absent without a preset",
+        ),
         Metric::gauge("lines", Unit::Count, "Lines read since the last look"),
         Metric::gauge(
             "line_rate",
@@ -66,6 +73,13 @@ static KIND: ProbeKind = ProbeKind {
     ],
     is_open: false,
     rules: &[
+        DefaultRule {
+            level: Level::Critical,
+            when: "has(fatal_matches) == true && fatal_matches > 0",
+            sustained: "",
+            says: "{fatal_matches} new lines tell of an emergency: {fatal}",
+            remedy: "Stop a node that signs, and start it again only by its runbook: after a failed task or a corrupt database at once is too early.",
+        },
         DefaultRule {
             level: Level::Warning,
             when: "matches > 0",
@@ -127,6 +141,10 @@ pub struct LogConfig {
     /// Several patterns, by names that become the label `pattern`. A line counts for each it matches.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub patterns: BTreeMap<String, String>,
+    /// Adds the patterns by which the log of a well-known program tells of trouble: `substrate`. A line of those that are
+    /// an emergency is critical by itself. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<LogPreset>,
     /// Lines that match this count for no pattern. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ignore: Option<String>,
@@ -209,21 +227,37 @@ impl ProbeConfig for LogConfig {
             .patterns
             .iter()
             .map(|(name, pattern)| (name.clone(), pattern));
-        let (names, patterns): (Vec<String>, Vec<&String>) = one.chain(several).unzip();
-        if names.is_empty() {
+        let (mut names, mut patterns): (Vec<String>, Vec<&str>) = one
+            .chain(several)
+            .map(|(name, pattern)| (name, pattern.as_str()))
+            .unzip();
+        let known = self.preset.map_or(&[][..], LogPreset::patterns);
+        if names.is_empty() && known.is_empty() {
             return Err(Error::new(
                 ErrorKind::InvalidConfig,
                 text!("pattern: expected what a line must contain, such as \"ERROR\", found nothing"),
             ));
         }
         for (name, pattern) in names.iter().zip(&patterns) {
-            let key = if self.pattern.as_ref() == Some(pattern) {
+            let key = if self.pattern.as_deref() == Some(*pattern) {
                 "pattern".to_owned()
             } else {
                 format!("patterns.{name}")
             };
             compile(&key, pattern)?;
         }
+        // Who names a pattern as the preset does means it instead.
+        let known: Vec<_> = known
+            .iter()
+            .filter(|known| !names.iter().any(|name| name == known.name))
+            .collect();
+        let fatal = known
+            .iter()
+            .filter(|known| known.is_fatal)
+            .map(|known| known.name);
+        let fatal: Vec<_> = fatal.collect();
+        names.extend(known.iter().map(|known| known.name.to_owned()));
+        patterns.extend(known.iter().map(|known| known.pattern));
         let patterns = RegexSetBuilder::new(&patterns)
             .unicode(false)
             .size_limit(4 << 20)
@@ -246,6 +280,7 @@ impl ProbeConfig for LogConfig {
                 self.first_look_bytes.unwrap_or(FIRST_LOOK),
             ),
             names,
+            fatal: self.preset.map(|_| fatal),
             search: Arc::new(Search { patterns, ignore }),
             redact: self.show_lines.unwrap_or(true).then_some(redact),
             max_bytes: self.max_bytes.unwrap_or(MAX_BYTES),
@@ -258,6 +293,8 @@ struct Log {
     target: String,
     tail: Tail<Tally>,
     names: Vec<String>,
+    /// The names of the patterns that are an emergency, where there is a preset.
+    fatal: Option<Vec<&'static str>>,
     search: Arc<Search>,
     /// What is left out of lines; nothing where lines are not shown at all.
     redact: Option<Vec<Regex>>,
@@ -345,6 +382,7 @@ impl Probe for Log {
         if news.round.is_first {
             observation = observation.with_fact("first_look", true);
         }
+        let mut fatal = (0, Vec::new());
         for (index, name) in self.names.iter().enumerate() {
             let (count, last) = news.tally.0.remove(&index).unwrap_or_default();
             let labels = || vec![("pattern".into(), name.clone())];
@@ -355,6 +393,17 @@ impl Probe for Log {
             if let Some(redact) = self.redact.as_ref().filter(|_| count > 0) {
                 observation = observation.with_fact(format!("last_{name}"), shown(&last, redact));
             }
+            let is_fatal = self.fatal.iter().flatten().any(|known| known == name);
+            if is_fatal && count > 0 {
+                fatal.0 += count;
+                fatal.1.push(name.as_str());
+            }
+        }
+        if self.fatal.is_some() {
+            observation = observation.with("fatal_matches", fatal.0 as f64, Unit::Count);
+        }
+        if fatal.0 > 0 {
+            observation = observation.with_fact("fatal", fatal.1.join(", "));
         }
         Ok(observation)
     }
