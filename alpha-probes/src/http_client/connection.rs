@@ -12,6 +12,7 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -47,6 +48,10 @@ const MAX_AGE: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 pub(super) struct Origin {
     pub(super) endpoint: Endpoint,
+    /// The endpoint as a person reads it.
+    pub(super) target: String,
+    /// The headers that clients of it send, one of each: hundreds of checks of one host differ in their paths only.
+    headers: Mutex<Vec<Weak<HeaderMap>>>,
     route: Route,
     /// What TLS needs, where the scheme is `https`.
     server_name: Option<ServerName<'static>>,
@@ -118,6 +123,8 @@ impl Origin {
                 ))
             })?;
         Ok(Self {
+            target: endpoint.to_string(),
+            headers: Mutex::default(),
             endpoint,
             route,
             server_name,
@@ -134,6 +141,22 @@ impl Origin {
             ..self.route.clone()
         };
         Self::new(url, route, self.tls.clone()).map(Arc::new)
+    }
+
+    /// The one copy of these headers that all clients of this origin share.
+    pub(super) fn share(&self, headers: HeaderMap) -> Arc<HeaderMap> {
+        let mut known = self.headers.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|headers| headers.strong_count() > 0);
+        if let Some(same) = known
+            .iter()
+            .filter_map(Weak::upgrade)
+            .find(|known| **known == headers)
+        {
+            return same;
+        }
+        let headers = Arc::new(headers);
+        known.push(Arc::downgrade(&headers));
+        headers
     }
 
     /// A connection that was kept, the one used last first: it is the least likely to be closed.

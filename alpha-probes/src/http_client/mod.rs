@@ -83,8 +83,7 @@ pub(crate) struct HttpClient {
     /// The address without the account and password in it.
     url: Url,
     uri: Uri,
-    target: String,
-    headers: HeaderMap,
+    headers: Arc<HeaderMap>,
     redirects: u8,
     body_limit: usize,
 }
@@ -150,8 +149,7 @@ impl HttpClient {
         let origin = connection::origin(&url, options, resources)?;
         Ok(Self {
             uri: origin_form(&url)?,
-            target: origin.endpoint.to_string(),
-            headers: headers::complete(headers, &url)?,
+            headers: origin.share(headers::complete(headers, &url)?),
             redirects: options.redirects,
             body_limit: options.body_limit,
             origin,
@@ -161,7 +159,7 @@ impl HttpClient {
 
     /// The host and the port that it asks.
     pub(crate) fn target(&self) -> &str {
-        &self.target
+        &self.origin.target
     }
 
     /// The address as it may be shown.
@@ -240,7 +238,7 @@ impl HttpClient {
             if !keeps_method {
                 (call.method, call.body) = (Method::GET, Bytes::new());
             }
-            let mut headers = self.headers.clone();
+            let mut headers = HeaderMap::clone(&self.headers);
             let origin = if next.origin() == self.url.origin() {
                 call.reuse = reuse;
                 Arc::clone(&self.origin)
