@@ -382,6 +382,49 @@ pub struct Relay {
 }
 
 impl Relay {
+    /// Starts a second node with the keys of `original`, its own data, name in the network and ports, and waits until it
+    /// answers: two signers, as a cloned machine makes them. It ends with this chain.
+    pub fn start_twin(&self, original: &Node) -> Node {
+        let name = format!("{}-twin", original.name);
+        let folder = original.folder.join(&name);
+        std::fs::create_dir_all(&folder).expect("the world's folder can be written");
+        let key = folder.join("node.key");
+        std::fs::write(&key, format!("{:064x}", 0xA1FA)).expect("the world's folder can be written");
+        let port = free_ports(1);
+        let folder = folder.display().to_string();
+        let mut command = original.command();
+        for (option, value) in [
+            ("--base-path", folder),
+            ("--node-key-file", key.display().to_string()),
+            ("--rpc-port", port.to_string()),
+            ("--prometheus-port", (port + 1000).to_string()),
+            ("--listen-addr", format!("/ip4/127.0.0.1/tcp/{}", port + 2000)),
+        ] {
+            let at = command.iter().position(|argument| argument == option);
+            let at = at.unwrap_or_else(|| panic!("{original} was started without {option}"));
+            command[at + 1] = value;
+        }
+        if !command.iter().any(|argument| argument == "--bootnodes") {
+            // The first validator is the bootnode of the others and has none itself.
+            let other = self.validators.iter().find(|node| node.name != original.name);
+            let other = other
+                .expect("a twin needs another validator to find the chain")
+                .command();
+            let at = other.iter().position(|argument| argument == "--bootnodes");
+            let at = at.expect("a validator that is not the first has a bootnode");
+            command.extend(other[at..at + 2].iter().cloned());
+        }
+        let twin = Node {
+            name,
+            rpc: format!("http://127.0.0.1:{port}"),
+            metrics: format!("http://127.0.0.1:{}/metrics", port + 1000),
+            folder: original.folder.clone(),
+            script: original.script.clone(),
+        };
+        twin.start_again(&command);
+        twin
+    }
+
     /// Starts a chain of 1 to 4 validators on free ports and waits until each answers.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
 //! Substrate nodes.
 
 use alpha_probes::probes::substrate::{
-    self, ChainConfig, Discovered, FinalityConfig, NodeConfig, PeersConfig, PoolConfig, RuntimeConfig,
-    SlotClockConfig, SyncConfig, ValidatorConfig,
+    self, ChainConfig, Discovered, EquivocationConfig, FinalityConfig, NodeConfig, NodeProcessConfig,
+    PeersConfig, PerformanceConfig, PoolConfig, RuntimeConfig, SlotClockConfig, SyncConfig, ValidatorConfig,
 };
 use alpha_probes::probes::{ClockConfig, SubstrateConfig};
 use alpha_probes::{CheckConfig, CheckId, text};
@@ -60,6 +60,10 @@ async fn checks(port: u16, node: &Discovered) -> Vec<CheckConfig> {
             SubstrateConfig::Validator(ValidatorConfig::new(url())),
         ));
         checks.push(about(
+            "equivocation",
+            SubstrateConfig::Equivocation(EquivocationConfig::new(vec![url()])),
+        ));
+        checks.push(about(
             "slots",
             SubstrateConfig::Clock(SlotClockConfig::new(url())),
         ));
@@ -70,7 +74,15 @@ async fn checks(port: u16, node: &Discovered) -> Vec<CheckConfig> {
     if let Some(metrics) = metrics().await {
         checks.push(about(
             "transactions",
-            SubstrateConfig::Pool(PoolConfig::new(url(), metrics)),
+            SubstrateConfig::Pool(PoolConfig::new(url(), metrics.clone())),
+        ));
+        checks.push(about(
+            "process",
+            SubstrateConfig::Process(NodeProcessConfig::new(metrics.clone())),
+        ));
+        checks.push(about(
+            "performance",
+            SubstrateConfig::Performance(PerformanceConfig::new(url(), metrics)),
         ));
     }
     checks

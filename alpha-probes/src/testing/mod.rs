@@ -3,7 +3,11 @@
 mod history;
 #[cfg(feature = "substrate")]
 mod node_double;
+#[cfg(feature = "substrate")]
+mod node_script;
 
 pub use history::history;
 #[cfg(feature = "substrate")]
-pub use node_double::{Fault, NodeDouble, SLOT, Script, Vote};
+pub use node_double::{Fault, NodeDouble};
+#[cfg(feature = "substrate")]
+pub use node_script::{SLOT, Script, Vote};

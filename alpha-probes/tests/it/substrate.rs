@@ -1,7 +1,9 @@
 //! The questions of a Substrate node, asked of scripted ones; of real ones in `real`.
 
 mod double;
+mod offences;
 mod real;
+mod upkeep;
 
 use std::sync::Arc;
 use std::time::Duration;

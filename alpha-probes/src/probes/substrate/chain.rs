@@ -13,7 +13,7 @@ use url::Url;
 use super::look::{Look, Silence};
 use super::node::{self, Node};
 use super::peers::highest_peer;
-use super::{answer_by, given_up};
+use super::{answer_by, different_chains, given_up};
 use crate::check::ProbeConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::observation::{Observation, Unit};
@@ -224,15 +224,9 @@ fn refuse_different_chains(seen: &[(String, Vantage)]) -> Result<()> {
     };
     for (other, vantage) in others {
         if vantage.look.genesis != reference.look.genesis {
-            return Err(Error::new(
-                ErrorKind::InvalidConfig,
-                text!(
-                    "{first} and {other} are nodes of different chains, genesis {one} and {two}, and cannot be compared",
-                    first = first,
-                    other = other,
-                    one = &reference.look.genesis,
-                    two = &vantage.look.genesis
-                ),
+            return Err(different_chains(
+                (first, &reference.look.genesis),
+                (other, &vantage.look.genesis),
             ));
         }
     }

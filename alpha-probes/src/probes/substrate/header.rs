@@ -1,6 +1,8 @@
 //! Block headers, and who made them in which slot.
 
-use parity_scale_codec::Decode;
+use blake2::digest::consts::U32;
+use blake2::{Blake2b, Digest as _};
+use parity_scale_codec::{Compact, Decode, Encode as _};
 use serde::Deserialize;
 
 use super::hex;
@@ -9,8 +11,14 @@ use super::hex;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Header {
+    #[serde(default)]
+    parent_hash: String,
     /// Its height, hexadecimal.
     number: String,
+    #[serde(default)]
+    state_root: String,
+    #[serde(default)]
+    extrinsics_root: String,
     digest: HeaderDigest,
 }
 
@@ -34,6 +42,23 @@ impl Header {
     /// The height.
     pub(crate) fn number(&self) -> Option<u64> {
         u64::from_str_radix(self.number.strip_prefix("0x")?, 16).ok()
+    }
+
+    /// The hash of the block, by the hashing that Substrate chains use (BLAKE2-256 of the encoded header).
+    ///
+    /// A subscription hands out headers without it. On a chain that hashes otherwise it is not the block's name, but
+    /// still tells one header from another.
+    pub(crate) fn hash(&self) -> Option<String> {
+        let root = |text: &str| hex::decode(text).filter(|bytes| bytes.len() == 32);
+        let mut bytes = root(&self.parent_hash)?;
+        bytes.extend(Compact(self.number()?).encode());
+        bytes.extend(root(&self.state_root)?);
+        bytes.extend(root(&self.extrinsics_root)?);
+        bytes.extend(Compact(u32::try_from(self.digest.logs.len()).ok()?).encode());
+        for log in &self.digest.logs {
+            bytes.extend(hex::decode(log)?);
+        }
+        Some(hex::encode(&Blake2b::<U32>::digest(bytes)))
     }
 
     /// The slot and the author, where the header carries a claim of BABE or Aura.
@@ -89,6 +114,23 @@ mod tests {
         )
         .unwrap();
         assert_eq!(aura.claim().unwrap().slot, 149_617_690);
+    }
+
+    #[test]
+    fn the_hash_of_a_real_block_is_the_one_its_node_told() {
+        let header: Header = serde_json::from_str(
+            r#"{"parentHash":"0x7deb0a0346a36a6070f66de59b7eacf13d114799ff2244a87cb8b5483108b056","number":"0x4",
+            "stateRoot":"0x5bca58eb58899beaea2a2016dc1685b0504e44db2dcc8786d5c6eb30e6715104",
+            "extrinsicsRoot":"0x899ba4554d2fb36b80f44a6e655ad264d2c07cade23ceff161ba04e8a21e5b56","digest":{"logs":[
+            "0x0642414245b50103010000001a84d61100000000468f0755dc4b08b6353eb945fa716d3a05cf1809bec73c51fea2224803ff9b149d0a90b503cfaee997cf881db05a248ebbeaa35eb7117815f1e9b6984d582e0ae0aab6a6fcb4f11fcafcf924b4d441e67720b5561c9459ebdb6d2e70961d970d",
+            "0x04424545468403c82e18d44098f1f58ed2da7707b89ccc63ecb0a2b4a3f9f388d24c59936eb8ca",
+            "0x05424142450101b8f40e14313a391f456f9d28158613881e3daad549be84cd1dd720e1af41e06b7c0c30ef9695f4945a28079fcf26d2d6a87ff228a2ca011503689baa5996ff83"]}}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            header.hash().as_deref(),
+            Some("0x35efed47bef341dd4a8ed9007ae05279267a55a4af7d270b1b814ba36e18e7e9")
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::http_client::{HttpClient, HttpOptions};
 use crate::probe::Context;
 use crate::resources::Resources;
-use crate::scrape::Selector;
+use crate::scrape::{self, Buckets, Selector};
 use crate::text;
 
 /// The largest page that is read: that of a relay chain's validator has about 1 MB.
@@ -22,6 +22,35 @@ impl Page {
     /// The first sample of that name, whatever its labels.
     pub(crate) fn value(&self, name: &str) -> Option<f64> {
         Selector::parse(name).ok()?.first(&self.0)
+    }
+
+    /// The histogram of that name, added over all its series; `None` where the page has none.
+    pub(crate) fn histogram(&self, name: &str) -> Option<Buckets> {
+        let selector = Selector::parse(&format!("{name}_bucket")).ok()?;
+        let mut buckets = Buckets::default();
+        for sample in scrape::samples(&self.0).flatten() {
+            if let Some(labels) = selector.select(&sample)
+                && let Some((_, bound)) = labels.iter().find(|(label, _)| *label == "le")
+            {
+                buckets.add(bound, sample.value);
+            }
+        }
+        (!buckets.is_empty()).then_some(buckets)
+    }
+
+    /// The values of the samples that `selector` selects, by the value of `label`; those without it are left out.
+    pub(crate) fn values_by(&self, selector: &str, label: &str) -> Vec<(String, f64)> {
+        let Ok(selector) = Selector::parse(selector) else {
+            return Vec::new();
+        };
+        let samples = scrape::samples(&self.0).flatten();
+        samples
+            .filter_map(|sample| {
+                let labels = selector.select(&sample)?;
+                let (_, name) = labels.iter().find(|(key, _)| *key == label)?;
+                Some((name.clone().into_owned(), sample.value))
+            })
+            .collect()
     }
 }
 

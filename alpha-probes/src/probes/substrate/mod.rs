@@ -28,10 +28,13 @@ use crate::text::Text;
 
 pub(crate) mod account;
 mod chain;
+mod client;
 mod clock;
 mod discover;
+mod equivocation;
 mod exposure;
 mod finality;
+mod forks;
 mod header;
 pub(crate) mod hex;
 mod identity;
@@ -40,11 +43,15 @@ pub(crate) mod look;
 mod metrics;
 mod node;
 mod peers;
+mod performance;
 mod pool;
+mod process;
 mod rounds;
 mod rpc;
 mod runtime;
 mod session;
+mod signer;
+mod slashes;
 pub(crate) mod slots;
 pub(crate) mod storage;
 mod sync;
@@ -53,15 +60,21 @@ mod watch;
 
 use account::Account;
 pub use chain::ChainConfig;
+pub use client::ClientConfig;
 pub use clock::SlotClockConfig;
 pub use discover::{Discovered, discover};
+pub use equivocation::EquivocationConfig;
 pub use exposure::ExposureConfig;
 pub use finality::FinalityConfig;
 pub use identity::NodeConfig;
 pub use keys::KeysConfig;
 pub use peers::PeersConfig;
+pub use performance::PerformanceConfig;
 pub use pool::PoolConfig;
+pub use process::NodeProcessConfig;
 pub use runtime::RuntimeConfig;
+pub use signer::SignerConfig;
+pub use slashes::SlashesConfig;
 pub use sync::SyncConfig;
 pub use validator::ValidatorConfig;
 
@@ -78,6 +91,12 @@ pub(crate) const KINDS: &[&ProbeKind] = &[
     &runtime::KIND,
     &clock::KIND,
     &exposure::KIND,
+    &equivocation::KIND,
+    &signer::KIND,
+    &slashes::KIND,
+    &process::KIND,
+    &performance::KIND,
+    &client::KIND,
 ];
 
 /// The table `substrate` of a check: one question, such as `substrate.finality = { node = "http://127.0.0.1:9944" }`.
@@ -107,6 +126,18 @@ pub enum SubstrateConfig {
     Clock(SlotClockConfig),
     /// May strangers command the node?
     Exposure(ExposureConfig),
+    /// Does a validator make two blocks for one slot?
+    Equivocation(EquivocationConfig),
+    /// Does anybody else sign with a validator's keys?
+    Signer(SignerConfig),
+    /// Is a slash about to be taken?
+    Slashes(SlashesConfig),
+    /// Does the node's program keep running, whole?
+    Process(NodeProcessConfig),
+    /// Is the node fast enough for its slots?
+    Performance(PerformanceConfig),
+    /// Is the node's client too old?
+    Client(ClientConfig),
 }
 
 impl SubstrateConfig {
@@ -123,6 +154,12 @@ impl SubstrateConfig {
             Self::Runtime(config) => config,
             Self::Clock(config) => config,
             Self::Exposure(config) => config,
+            Self::Equivocation(config) => config,
+            Self::Signer(config) => config,
+            Self::Slashes(config) => config,
+            Self::Process(config) => config,
+            Self::Performance(config) => config,
+            Self::Client(config) => config,
         }
     }
 }
@@ -184,6 +221,20 @@ fn named_accounts(key: &str, names: &BTreeMap<String, String>) -> Result<Vec<(St
     } else {
         Err(Error::new(ErrorKind::InvalidConfig, Text::list(wrong)))
     }
+}
+
+/// That two nodes, each an address and the hash of its chain's first block, cannot be judged together.
+fn different_chains(first: (&str, &str), other: (&str, &str)) -> Error {
+    Error::new(
+        ErrorKind::InvalidConfig,
+        text!(
+            "{first} and {other} are nodes of different chains, genesis {one} and {two}, and cannot be compared",
+            first = first.0,
+            other = other.0,
+            one = first.1,
+            two = other.1
+        ),
+    )
 }
 
 fn not_an_account(key: &str, found: &str) -> Error {

@@ -1,6 +1,7 @@
 //! One node as all its checks see it: who answers, where its chain stands, and since when.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +34,9 @@ const ASSUMED_SLOT: Duration = Duration::from_secs(6);
 
 /// For how long a single look watches a chain whose clock is not to be believed, to see a block come.
 const GLANCE: Duration = Duration::from_secs(3);
+
+/// How many headers are remembered, by whom they were made; a few hours of the fastest chains.
+const MAX_CLAIMS: usize = 1024;
 
 /// How many of the latest blocks are read for who made them, at first and at most in one look.
 const MAX_HEADERS: u64 = 64;
@@ -527,32 +531,46 @@ impl Node {
     pub(crate) async fn judge_slots(&self, look: &Look, slots: &Slots) -> Result<()> {
         let last = look.best.number.saturating_sub(1);
         let window = (3 * slots.authorities.len() as u64).clamp(16, MAX_HEADERS);
-        let numbers: Vec<u64> = (last.saturating_sub(window).max(1)..=last).collect();
-        let hashes: Vec<Option<String>> = self.rpc.call("chain_getBlockHash", &[json!(numbers)]).await?;
-        let hashes: Vec<String> = hashes.into_iter().flatten().collect();
-        let claims = futures_util::stream::iter(hashes.clone())
-            .map(|hash| self.claim(hash))
-            .buffered(8)
-            .collect::<Vec<_>>()
-            .await
-            .into_iter()
-            .collect::<Result<Vec<_>>>()?;
-        lock(&self.claims).retain(|hash, _| hashes.contains(hash));
-        let claims: Vec<Claim> = claims.into_iter().flatten().collect();
+        let claims = self.claims(last.saturating_sub(window).max(1)..=last).await?;
+        let claims: Vec<Claim> = claims.into_iter().map(|(_, claim)| claim).collect();
         let mut memory = self.memory();
         memory.slots.judge(slots, &claims);
         memory.slots.keep(&slots.authorities);
         Ok(())
     }
 
-    async fn claim(&self, hash: String) -> Result<Option<Claim>> {
+    /// The hashes of the blocks at these heights of the best chain, and who made them where they tell.
+    pub(crate) async fn claims(&self, heights: RangeInclusive<u64>) -> Result<Vec<(String, Claim)>> {
+        let numbers: Vec<u64> = heights.collect();
+        let hashes: Vec<Option<String>> = self.rpc.call("chain_getBlockHash", &[json!(numbers)]).await?;
+        let claims = futures_util::stream::iter(hashes.into_iter().flatten())
+            .map(|hash| self.claim(hash))
+            .buffered(8)
+            .collect::<Vec<_>>()
+            .await
+            .into_iter()
+            .collect::<Result<Vec<_>>>()?;
+        Ok(claims.into_iter().flatten().collect())
+    }
+
+    /// Who made the block of that hash, as its header tells; `None` where the node does not have it or it tells nothing.
+    pub(crate) async fn claim(&self, hash: String) -> Result<Option<(String, Claim)>> {
         if let Some(claim) = lock(&self.claims).get(&hash) {
-            return Ok(*claim);
+            return Ok(claim.map(|claim| (hash, claim)));
         }
         let header: Option<Header> = self.rpc.call("chain_getHeader", &[json!(hash)]).await?;
-        let claim = header.and_then(|header| header.claim());
-        lock(&self.claims).insert(hash, claim);
-        Ok(claim)
+        // What it does not have it may get, and is not noted.
+        let Some(header) = header else { return Ok(None) };
+        let claim = header.claim();
+        let mut known = lock(&self.claims);
+        if known.len() >= MAX_CLAIMS {
+            let newest = known.values().flatten().map(|claim| claim.slot).max();
+            let oldest_wanted = newest.unwrap_or_default().saturating_sub(MAX_CLAIMS as u64 / 2);
+            known.retain(|_, claim| claim.is_some_and(|claim| claim.slot >= oldest_wanted));
+        }
+        known.insert(hash.clone(), claim);
+        drop(known);
+        Ok(claim.map(|claim| (hash, claim)))
     }
 
     /// The vote as it stands, which is also noted in the ledger of rounds.

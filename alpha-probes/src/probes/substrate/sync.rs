@@ -12,13 +12,12 @@ use url::Url;
 use super::look::Look;
 use super::node::{self, Node};
 use super::peers::highest_peer;
-use super::within;
+use super::{different_chains, within};
 use crate::check::ProbeConfig;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::observation::{Observation, Unit};
 use crate::probe::{Context, DefaultRule, Level, Metric, Probe, ProbeKind};
 use crate::resources::Resources;
-use crate::text;
 
 pub(super) static KIND: ProbeKind = ProbeKind {
     name: "substrate_sync",
@@ -163,15 +162,9 @@ impl SyncProbe {
         for (other, reference) in others {
             match reference {
                 Ok(reference) if reference.genesis != look.genesis => {
-                    return Err(Error::new(
-                        ErrorKind::InvalidConfig,
-                        text!(
-                            "{first} and {other} are nodes of different chains, genesis {one} and {two}, and cannot be compared",
-                            first = &self.target,
-                            other = other,
-                            one = &look.genesis,
-                            two = reference.genesis
-                        ),
+                    return Err(different_chains(
+                        (&self.target, &look.genesis),
+                        (&other, &reference.genesis),
                     ));
                 }
                 Ok(reference) => heights.push(reference.best.number),

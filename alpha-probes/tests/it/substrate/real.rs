@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use alpha_probes::check::ProbeConfig as _;
 use alpha_probes::probes::substrate::{
-    ChainConfig, FinalityConfig, KeysConfig, NodeConfig, PeersConfig, PoolConfig, RuntimeConfig,
-    SlotClockConfig, SubstrateConfig, SyncConfig, ValidatorConfig, discover,
+    ChainConfig, ClientConfig, EquivocationConfig, FinalityConfig, KeysConfig, NodeConfig, NodeProcessConfig,
+    PeersConfig, PerformanceConfig, PoolConfig, RuntimeConfig, SignerConfig, SlashesConfig, SlotClockConfig,
+    SubstrateConfig, SyncConfig, ValidatorConfig, discover,
 };
 use alpha_probes::suite::Suite;
 use alpha_probes::testing::{NodeDouble, Script};
@@ -312,6 +313,86 @@ async fn a_chain_of_four_loses_its_validators_one_by_one() {
     let said = report.reason.to_string();
     assert!(
         said.starts_with("none of the 4 nodes answers, so the network has halted"),
+        "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_node_with_a_validators_keys_is_found_by_its_blocks_and_by_its_keystore() {
+    let relay = testbed::need!(Relay::start(2));
+    let [alice, bob] = ["alice", "bob"].map(|name| relay.validator(name));
+    let resources = Resources::default();
+    // Asked of another validator only, as one that watches somebody else's keys would.
+    let equivocation = EquivocationConfig::new(vec![url(bob)]).with_validator("alice", STASHES[0].1);
+    let equivocation = SubstrateConfig::Equivocation(equivocation);
+    let metrics = || alice.metrics.parse().unwrap();
+    until(
+        "a chain that makes blocks and tells of every one",
+        Duration::from_secs(150),
+        &equivocation,
+        &resources,
+        |report| {
+            report.status == Status::Ok
+                && report
+                    .measurements
+                    .iter()
+                    .any(|measurement| measurement.name == "blocks_compared" && measurement.value >= 3.0)
+        },
+    )
+    .await;
+    for config in [
+        SubstrateConfig::Process(NodeProcessConfig::new(metrics())),
+        SubstrateConfig::Performance(PerformanceConfig::new(url(alice), metrics())),
+        SubstrateConfig::Client(ClientConfig::new(vec![url(alice), url(bob)])),
+        SubstrateConfig::Slashes(SlashesConfig::new(url(alice))),
+    ] {
+        assert_status(&judge(config, &resources).await, Status::Ok);
+    }
+
+    // One watch that goes on, and hears of every block as it comes.
+    let probe = equivocation.build(&resources).unwrap();
+    let watch = Check::new("watch", probe).unwrap();
+    let look = async || {
+        let suite = Suite::new(vec![watch.clone()]).unwrap();
+        suite.run().await.checks.remove(0)
+    };
+    look().await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let report = look().await;
+    assert_status(&report, Status::Ok);
+    let live = report
+        .measurements
+        .iter()
+        .find(|measurement| measurement.name == "vantages_live");
+    assert_eq!(live.unwrap().value, 1.0);
+
+    let twin = relay.start_twin(alice);
+    let mut signer = SignerConfig::new(url(alice), STASHES[0].1);
+    signer.metrics = Some(metrics());
+    signer.others = vec![url(&twin), url(bob)];
+    let report = judge(SubstrateConfig::Signer(signer), &resources).await;
+    assert_status(&report, Status::Critical);
+    assert!(
+        report
+            .reason
+            .to_string()
+            .starts_with("2 nodes hold the same session keys"),
+        "{}",
+        report.reason
+    );
+    let started = Instant::now();
+    let report = loop {
+        let report = look().await;
+        if report.status != Status::Ok || started.elapsed() > Duration::from_secs(120) {
+            break report;
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    };
+    assert_status(&report, Status::Critical);
+    let said = report.reason.to_string();
+    assert!(
+        said.starts_with("two blocks for one slot, made by alice (5GNJqTP")
+            && said.contains("100 % of its stake"),
         "{said}"
     );
 }
