@@ -131,6 +131,15 @@ impl Terminal {
             .and_then(|()| self.output.flush());
     }
 
+    /// Writes `value` to the output as one line of JSON, piece by piece: a report of a long run is never held as text.
+    pub fn print_json(&mut self, value: &impl serde::Serialize) {
+        let mut output = io::BufWriter::new(&mut self.output);
+        let _ = serde_json::to_writer(&mut output, value)
+            .map_err(io::Error::from)
+            .and_then(|()| output.write_all(b"\n"))
+            .and_then(|()| output.flush());
+    }
+
     /// Writes `text` to the error stream.
     pub fn print_error(&mut self, text: &str) {
         let _ = self

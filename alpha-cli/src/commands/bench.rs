@@ -13,7 +13,7 @@ use alpha_bench::{BenchReport, Scenario};
 use alpha_probes::text;
 
 use self::live::Live;
-use self::results::{exit_of, json_of, read_reports, write_whole};
+use self::results::{Results, exit_of, read_reports, write_json, write_whole};
 use super::Failure;
 use crate::args::{BenchCommand, Global, MergeArgs, ModelArg, ReportArgs, ReportFormat, RunArgs};
 use crate::exit_code::Exit;
@@ -83,7 +83,7 @@ impl Shell<'_> {
         let reports = outcome.map_err(|error| self.failure(&error))?;
         self.show(&reports, terminal);
         if let Some(file) = &args.out {
-            write_whole(file, &json_of(&reports))?;
+            write_json(file, &reports)?;
         }
         if let Some(name) = &args.save {
             for report in &reports {
@@ -128,7 +128,7 @@ impl Shell<'_> {
             .map(|report| render(report, format, &self.language))
             .collect();
         match &args.out {
-            Some(file) => write_whole(file, &rendered.join("\n"))?,
+            Some(file) => write_whole(file, |out| out.write_all(rendered.join("\n").as_bytes()))?,
             None => terminal.print(&rendered.join("\n")),
         }
         Ok(Exit::SUCCESS)
@@ -150,14 +150,14 @@ impl Shell<'_> {
         let merged = vec![BenchReport::merge(&reports).map_err(|error| self.failure(&error))?];
         self.show(&merged, terminal);
         if let Some(file) = &args.out {
-            write_whole(file, &json_of(&merged))?;
+            write_json(file, &merged)?;
         }
         Ok(exit_of(&merged))
     }
 
     fn show(&self, reports: &[BenchReport], terminal: &mut Terminal) {
         if self.global.json {
-            terminal.print(&json_of(reports));
+            terminal.print_json(&Results(reports));
             return;
         }
         for report in reports {

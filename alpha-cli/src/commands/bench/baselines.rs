@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use alpha_bench::BenchReport;
 use alpha_probes::text;
 
-use super::results::{read_reports, write_whole};
+use super::results::{read_reports, write_json};
 use super::{Failure, Shell};
 use crate::history::state_folder;
 
@@ -29,9 +29,9 @@ pub(super) fn keep(name: &str, report: &BenchReport) -> Result<(), Failure> {
         .as_deref()
         .unwrap_or("run")
         .replace(|c: char| !c.is_ascii_alphanumeric(), "-");
-    write_whole(
+    write_json(
         &folder.join(format!("{part}@{}.json", report.started_at)),
-        &report.to_json(),
+        std::slice::from_ref(report),
     )?;
     let mut runs = files(&folder);
     runs.retain(|file| {

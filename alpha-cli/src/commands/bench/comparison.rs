@@ -11,7 +11,7 @@ use alpha_probes::text;
 use url::Url;
 
 use super::live::Live;
-use super::results::{read_reports, to_json};
+use super::results::read_reports;
 use super::scenario::load;
 use super::{Failure, Shell, baselines};
 use crate::args::CompareArgs;
@@ -57,10 +57,10 @@ impl Shell<'_> {
             .collect();
         if self.global.json {
             let all: Vec<_> = comparisons.iter().map(|(_, comparison)| comparison).collect();
-            terminal.print(&match all.as_slice() {
-                [comparison] => to_json(comparison),
-                several => to_json(&BTreeMap::from([("comparisons", several)])),
-            });
+            match all.as_slice() {
+                [comparison] => terminal.print_json(comparison),
+                several => terminal.print_json(&BTreeMap::from([("comparisons", several)])),
+            }
         } else {
             for (name, comparison) in &comparisons {
                 if let (Some(name), true) = (name, comparisons.len() > 1) {

@@ -4,7 +4,6 @@ use alpha_bench::find_max::{FindMax, Limit, Maximum};
 use alpha_probes::text;
 
 use super::live::Live;
-use super::results::to_json;
 use super::scenario::{load, open};
 use super::{Failure, Shell};
 use crate::args::FindMaxArgs;
@@ -42,12 +41,11 @@ impl Shell<'_> {
         let found = search.search(run).await;
         drop(live);
         let found = found.map_err(|error| self.failure(&error))?;
-        let shown = if self.global.json {
-            to_json(&found)
+        if self.global.json {
+            terminal.print_json(&found);
         } else {
-            self.describe_maximum(&found)
-        };
-        terminal.print(&shown);
+            terminal.print(&self.describe_maximum(&found));
+        }
         Ok(match (found.per_second, found.limit) {
             (_, Limit::CutShort) => Exit::UNDECIDED,
             (_, Limit::Generator) => Exit::SATURATED,

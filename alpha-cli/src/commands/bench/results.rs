@@ -36,16 +36,15 @@ pub(super) fn exit_of(reports: &[BenchReport]) -> Exit {
 }
 
 /// One object for one run, and one with a list for several.
-pub(super) fn json_of(reports: &[BenchReport]) -> String {
-    match reports {
-        [report] => to_json(report),
-        several => to_json(&BTreeMap::from([("runs", several)])),
-    }
-}
+pub(super) struct Results<'a>(pub(super) &'a [BenchReport]);
 
-pub(super) fn to_json(value: &impl serde::Serialize) -> String {
-    let json = serde_json::to_string(value).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"));
-    json + "\n"
+impl serde::Serialize for Results<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            [report] => report.serialize(serializer),
+            several => BTreeMap::from([("runs", several)]).serialize(serializer),
+        }
+    }
 }
 
 pub(super) fn read_file(file: &Path) -> Result<String, Failure> {
@@ -95,7 +94,10 @@ pub(super) fn check_folder(file: &Path) -> Result<(), Failure> {
 }
 
 /// Writes a file in one step, so that an interrupted write leaves the old one.
-pub(super) fn write_whole(file: &Path, content: &str) -> Result<(), Failure> {
+pub(super) fn write_whole(
+    file: &Path,
+    write: impl FnOnce(&mut dyn std::io::Write) -> std::io::Result<()>,
+) -> Result<(), Failure> {
     let written = (|| {
         let folder = file
             .parent()
@@ -103,9 +105,10 @@ pub(super) fn write_whole(file: &Path, content: &str) -> Result<(), Failure> {
             .unwrap_or_else(|| Path::new("."));
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let temporary = folder.join(format!(".{name}.{}", std::process::id()));
-        let mut out = std::fs::File::create(&temporary)?;
-        out.write_all(content.as_bytes())?;
-        out.sync_all()?;
+        let mut out = std::io::BufWriter::new(std::fs::File::create(&temporary)?);
+        write(&mut out)?;
+        out.flush()?;
+        out.get_ref().sync_all()?;
         std::fs::rename(&temporary, file)
     })();
     written.map_err(|cause: std::io::Error| {
@@ -115,5 +118,13 @@ pub(super) fn write_whole(file: &Path, content: &str) -> Result<(), Failure> {
             cause = cause.to_string()
         )
         .into()
+    })
+}
+
+/// Writes results to a file, as JSON.
+pub(super) fn write_json(file: &Path, results: &[BenchReport]) -> Result<(), Failure> {
+    write_whole(file, |out| {
+        serde_json::to_writer(&mut *out, &Results(results))?;
+        out.write_all(b"\n")
     })
 }

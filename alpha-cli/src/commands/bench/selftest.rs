@@ -3,7 +3,6 @@
 use alpha_bench::selftest::{Case, selftest};
 use alpha_probes::text;
 
-use super::results::to_json;
 use super::{Failure, Shell};
 use crate::args::SelftestArgs;
 use crate::exit_code::Exit;
@@ -22,7 +21,7 @@ impl Shell<'_> {
         };
         let cases = selftest(&wanted).await.map_err(|error| self.failure(&error))?;
         if self.global.json {
-            terminal.print(&to_json(&cases));
+            terminal.print_json(&cases);
         } else {
             for case in &cases {
                 let verdict = if case.passed {
