@@ -23,7 +23,6 @@ use crate::secret::NoSecrets;
 use crate::severity::Severity;
 use crate::silence::{Silence, SilenceState};
 use crate::store::Trail;
-use crate::text;
 
 /// Remembers commands and does the simplest that follows from them.
 #[derive(Debug, Default)]
@@ -45,7 +44,7 @@ impl Backend for Memory {
 
     async fn execute(&self, command: Command) -> Result<()> {
         if self.is_full {
-            return Err(Error::new(ErrorKind::Unavailable, text!("the disk is full")));
+            return Err(Error::new(ErrorKind::Unavailable, Text::plain("the disk is full")));
         }
         match command {
             Command::Alerts(alerts) => {
