@@ -1,5 +1,6 @@
 //! A check: a probe, when it runs, and how what it sees is judged.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -197,6 +198,10 @@ macro_rules! check_config {
             /// Where a person reads what to do. Default: the runbook of the kind.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub runbook: Option<String>,
+            /// Goes along with whatever is told about this check, such as `component = "api"`; probes themselves make nothing
+            /// of it. In `alpha serve`, `severity = "P1"` says how bad it is when the check is critical. Default: none.
+            #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+            pub labels: BTreeMap<String, String>,
             $(
                 $(#[$gate])*
                 #[doc = concat!("Asks by the probe `", stringify!($field), "`.")]
