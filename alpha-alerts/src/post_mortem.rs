@@ -196,7 +196,7 @@ fn clock(seconds: i64) -> String {
 
 impl Happening {
     /// What happened, as a sentence; what comes from outside is escaped for Markdown.
-    pub(crate) fn to_text(&self) -> Text {
+    pub fn to_text(&self) -> Text {
         let shown = |text: &str| Escaped(text).to_string();
         let examples = |examples: &[Labels]| {
             let examples: Vec<String> = examples.iter().map(|labels| shown(&labels.to_string())).collect();

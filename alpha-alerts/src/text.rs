@@ -97,6 +97,11 @@ impl Text {
         self.template
     }
 
+    /// What stands in its placeholders, by their names.
+    pub fn arguments(&self) -> &[(&'static str, Argument)] {
+        &self.arguments
+    }
+
     /// The text in the language of `translations`.
     pub fn translate(&self, translations: &dyn Translate) -> String {
         let mut out = String::new();
