@@ -15,7 +15,9 @@ use serde_path_to_error::Segment;
 use super::Config;
 use super::document::{Document, Path, Place, Step};
 use super::nearest::nearest;
+use crate::adapt::{Policy, reworded};
 use crate::language::Language;
+use crate::pattern::matches;
 
 /// A configuration larger than this is a mistake in the path.
 const MAX_CONFIG_BYTES: u64 = 8 * 1024 * 1024;
@@ -112,6 +114,51 @@ pub fn find(named: Option<&FilePath>) -> Option<PathBuf> {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn load(path: &FilePath, resources: &Resources) -> Result<Loaded, Vec<Mistake>> {
+    let source = source_of(path)?;
+    let reader = Reader::new(path, &source);
+    let mut mistakes = Vec::new();
+    let (config, document) = reader.config(&mut mistakes);
+    let had_mistakes = !mistakes.is_empty();
+    let checks = reader.checks(&config, &document, resources, &mut mistakes);
+    reader.labels(&config, &document, &mut mistakes);
+    // What the deserialiser left out would be reported a second time as missing.
+    if !had_mistakes {
+        reader.alerts(&config, &document, &mut mistakes);
+    }
+    sort(&mut mistakes);
+    if mistakes.is_empty() {
+        Ok(Loaded {
+            config,
+            checks,
+            path: path.to_owned(),
+        })
+    } else {
+        Err(mistakes)
+    }
+}
+
+/// Reads and validates the alerts' side of the file at `path`; builds no checks, and so needs none of their secrets.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn load_alerts(path: &FilePath) -> Result<Config, Vec<Mistake>> {
+    let source = source_of(path)?;
+    let reader = Reader::new(path, &source);
+    let mut mistakes = Vec::new();
+    let (config, document) = reader.config(&mut mistakes);
+    if mistakes.is_empty() {
+        reader.alerts(&config, &document, &mut mistakes);
+    }
+    sort(&mut mistakes);
+    if mistakes.is_empty() {
+        Ok(config)
+    } else {
+        Err(mistakes)
+    }
+}
+
+/// What stands in the file at `path`.
+fn source_of(path: &FilePath) -> Result<String, Vec<Mistake>> {
     let unreadable = |cause: &dyn std::fmt::Display| {
         vec![Mistake {
             file: path.display().to_string().into(),
@@ -132,7 +179,7 @@ pub fn load(path: &FilePath, resources: &Resources) -> Result<Loaded, Vec<Mistak
     if bytes.len() as u64 > MAX_CONFIG_BYTES {
         return Err(unreadable(&"it is larger than 8 MiB"));
     }
-    let source = String::from_utf8(bytes).map_err(|error| {
+    String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
         let line = error.as_bytes()[..good]
             .iter()
@@ -140,21 +187,7 @@ pub fn load(path: &FilePath, resources: &Resources) -> Result<Loaded, Vec<Mistak
             .count()
             + 1;
         unreadable(&format!("line {line} is not UTF-8"))
-    })?;
-    let reader = Reader::new(path, &source);
-    let mut mistakes = Vec::new();
-    let (config, document) = reader.config(&mut mistakes);
-    let checks = reader.checks(&config, &document, resources, &mut mistakes);
-    sort(&mut mistakes);
-    if mistakes.is_empty() {
-        Ok(Loaded {
-            config,
-            checks,
-            path: path.to_owned(),
-        })
-    } else {
-        Err(mistakes)
-    }
+    })
 }
 
 /// Reads a configuration from `source`, which `path` only names; builds no checks.
@@ -363,6 +396,75 @@ impl Reader {
             }
         }
         checks
+    }
+}
+
+impl Reader {
+    /// What is wrong with the labels of checks and with the patterns of rules.
+    fn labels(&self, config: &Config, document: &Document, mistakes: &mut Vec<Mistake>) {
+        let keys = |words: &[&str]| -> Path { words.iter().copied().map(Step::from).collect() };
+        for (index, check) in config.check.iter().enumerate() {
+            let mut path = vec![Step::Key("check".to_owned()), Step::Index(index)];
+            path.extend(keys(&["labels"]));
+            for (label, problem) in Policy::check_labels(&check.labels) {
+                let mut path = path.clone();
+                path.push(Step::Key(label));
+                let span = document.place(&path).map(|place| place.value.clone());
+                mistakes.push(self.mistake(span, problem, None));
+            }
+        }
+        for (index, rule) in config.paging.rules.iter().enumerate() {
+            let mut path = keys(&["paging", "rules"]);
+            path.push(Step::Index(index));
+            let place = |key: &str| {
+                let mut path = path.clone();
+                path.push(Step::from(key));
+                document.place(&path).map(|place| place.value.clone())
+            };
+            for pattern in &rule.checks {
+                if !config.check.iter().any(|check| matches(pattern, &check.name)) {
+                    let text = text!("no check is named {pattern}", pattern = pattern);
+                    mistakes.push(self.mistake(place("checks"), text, None));
+                }
+            }
+            for kind in &rule.kinds {
+                let known = || alpha_probes::probe::kinds().into_iter().map(|kind| kind.name);
+                if !known().any(|name| name == kind) {
+                    let hint =
+                        nearest(kind, known()).map(|near| text!("did you mean \"{key}\"?", key = near));
+                    let text = text!("there is no kind of probe {kind}", kind = kind);
+                    mistakes.push(self.mistake(place("kinds"), text, hint));
+                }
+            }
+            for (_, problem) in Policy::check_labels(&rule.labels) {
+                mistakes.push(self.mistake(place("labels"), problem, None));
+            }
+        }
+    }
+
+    /// What is wrong with the alerts' side. A configuration that says nothing of alerts is one for checks alone.
+    fn alerts(&self, config: &Config, document: &Document, mistakes: &mut Vec<Mistake>) {
+        let section = |key: &str| vec![Step::Key(key.to_owned())];
+        if document.value.get("alerts").is_some() {
+            let span = document.place(&section("alerts")).map(|place| place.key.clone());
+            let problems = config.alerts.check();
+            mistakes.extend(
+                problems
+                    .iter()
+                    .map(|problem| self.mistake(span.clone(), reworded(problem), None)),
+            );
+        }
+        let span = document.place(&section("serve")).map(|place| place.key.clone());
+        let problems = config.serve.inbound.check();
+        let mut problems: Vec<Text> = problems.iter().map(reworded).collect();
+        if config.serve.store.sqlite.is_some() && config.serve.store.postgres.is_some() {
+            problems.push(text!("serve.store names two stores: keep sqlite or postgres"));
+        }
+        mistakes.extend(
+            problems
+                .into_iter()
+                .map(|problem| self.mistake(span.clone(), problem, None)),
+        );
     }
 }
 

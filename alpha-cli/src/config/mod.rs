@@ -4,6 +4,8 @@ mod document;
 mod load;
 mod log;
 mod nearest;
+mod paging;
+mod serve;
 
 use alpha_probes::CheckConfig;
 use alpha_probes::history::HistoryConfig;
@@ -12,8 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::language::Language;
 
-pub use load::{Loaded, Mistake, find, load, parse};
+pub use load::{Loaded, Mistake, find, load, load_alerts, parse};
 pub use log::{LogConfig, LogLevel};
+pub use paging::{PagingConfig, PagingRule};
+pub use serve::{ServeConfig, StoreConfig};
 
 /// The whole configuration.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -32,6 +36,12 @@ pub struct Config {
     pub probes: ProbesConfig,
     /// The checks.
     pub check: Vec<CheckConfig>,
+    /// How what the checks find becomes alerts.
+    pub paging: PagingConfig,
+    /// Who is told of alerts, and when. Default: nobody.
+    pub alerts: alpha_alerts::Config,
+    /// How `alpha serve` runs.
+    pub serve: ServeConfig,
 }
 
 /// How many checks run at once.
