@@ -56,6 +56,23 @@ fn exit_codes_are_documented() {
 }
 
 #[test]
+fn the_severities_are_documented() {
+    let mut out = "# Severities\n\nWhat each kind of check counts as in `alpha serve` (M5), and the component it is about, which says whose it \
+                   is (M25). `paging.rules` and the `labels` of a check outrank it, such as `labels.severity = \"P0\"` for the main \
+                   service.\n\n| kind | critical | warning | unknown | component |\n|---|---|---|---|---|\n"
+        .to_owned();
+    for row in alpha_cli::adapt::ready_made::TABLE {
+        writeln!(
+            out,
+            "| {} | {} | {} | {} | {} |",
+            row.kind, row.critical, row.warning, row.unknown, row.component
+        )
+        .unwrap();
+    }
+    verify("severities.md", &out);
+}
+
+#[test]
 fn every_key_is_documented() {
     let schema = alpha_cli::config::schema();
     let mut out = "# Configuration keys\n\nOne typed schema for TOML and YAML, by the file's extension; unknown keys are \
