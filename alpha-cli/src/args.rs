@@ -6,15 +6,31 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::language::Language;
 
+mod alert;
 mod alertmanager;
 mod bench;
+mod incident;
+mod on_call;
+mod server;
+mod value;
 
+pub use alert::{
+    ActArgs, AlertCommand, AlertIdArgs, AlertListArgs, RouteCommand, RouteTestArgs, SendArgs, SilenceAddArgs,
+    SilenceCommand, SilenceExpireArgs, SilenceListArgs, SimulateArgs,
+};
 pub(crate) use alertmanager::go_flags;
 pub use alertmanager::{AlertmanagerArgs, LogFormat, LogLevel};
 pub use bench::{
     BenchCommand, CompareArgs, FindMaxArgs, LoadArgs, MergeArgs, ModelArg, ReportArgs, ReportFormat, RunArgs,
     SelftestArgs, TargetArgs,
 };
+pub use incident::{ExportArgs, IncidentCommand, IncidentIdArgs, IncidentListArgs, NoteArgs, RecordArg};
+pub use on_call::{
+    HandoverAcceptArgs, HandoverCommand, HandoverIdArgs, HandoverWriteArgs, OnCallCommand, OnCallNowArgs,
+    OnCallSpanArgs, OverrideArgs, SwapArgs,
+};
+pub use server::{ServeArgs, ServerArgs};
+pub use value::Stint;
 
 /// Operates a Substrate network and the web services around it.
 #[derive(Clone, Debug, Parser)]
@@ -75,12 +91,22 @@ pub enum ColorChoice {
 
 /// What to do.
 #[derive(Clone, Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one, and it is matched once")]
 pub enum Command {
     /// Look once and say what is wrong, worst first
     Check(CheckArgs),
     /// Look continuously
     Watch(WatchArgs),
+    /// Look continuously, turn what is wrong into alerts, and tell whoever must act
+    Serve(ServeArgs),
+    /// Alerts: send, list, explain, acknowledge, silence
+    #[command(subcommand)]
+    Alert(AlertCommand),
+    /// Incidents: what somebody must act on, from the first page to the post-mortem
+    #[command(subcommand)]
+    Incident(IncidentCommand),
+    /// Who is on duty, and when others take over
+    #[command(subcommand, name = "oncall")]
+    OnCall(OnCallCommand),
     /// Write a commented configuration of what is found running here
     Init(InitArgs),
     /// Validate, explain or print the configuration

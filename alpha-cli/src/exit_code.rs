@@ -19,7 +19,7 @@ impl Exit {
     pub const UNKNOWN: Self = Self(3);
     /// Every other command: the arguments or the configuration are wrong, or it could not do its work.
     pub const USAGE: Self = Self(2);
-    /// Every other command: it ran and what it looked at is not good; for `bench`: a breach.
+    /// Every other command: it ran and what it looked at is not good; for `bench`: a breach, for `oncall`: a gap.
     pub const FINDING: Self = Self(1);
     /// `bench`: there is too little evidence for a verdict.
     pub const UNDECIDED: Self = Self(3);
@@ -72,7 +72,7 @@ pub const TABLE: &[Meaning] = &[
     Meaning {
         commands: "all others",
         exit: Exit::FINDING,
-        meaning: "it ran, and what it looked at is not good (bench: a breach)",
+        meaning: "it ran, and what it looked at is not good (bench: a breach; oncall now, oncall gaps: a time with nobody on duty)",
     },
     Meaning {
         commands: "all others",

@@ -3,15 +3,19 @@
 //! Everything that judges, measures or acts lives in the libraries; this crate reads the configuration, joins them and
 //! shows what they say, in the user's language.
 
+pub mod adapt;
 pub mod args;
+mod client;
 pub mod commands;
 pub mod config;
 pub mod discovery;
 pub mod exit_code;
 mod history;
 pub mod language;
+mod listing;
 pub mod log;
 mod logfmt;
+mod pattern;
 pub mod render;
 mod secrets;
 pub mod terminal;

@@ -2,10 +2,10 @@
 
 use alpha_probes::{CheckReport, Status, SuiteReport, Text, Unit, text};
 use anstyle::{AnsiColor, Style};
-use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use jiff::Timestamp;
 
 use crate::language::Language;
+use crate::listing::Listing;
 use crate::terminal::Terminal;
 
 /// How a reason reads that is nothing but value and limit.
@@ -16,48 +16,27 @@ const NARROW: u16 = 34;
 
 /// The table of a report: each line says what, value, limit, since when, why and what to do.
 pub fn table(report: &SuiteReport, now: Timestamp, language: Language, terminal: &Terminal) -> String {
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_width(u16::try_from(terminal.width()).unwrap_or(u16::MAX));
-    let heading = |text: Text| text.translate(&language);
-    table.set_header([
-        heading(text!("STATUS")),
-        heading(text!("CHECK")),
-        heading(text!("VALUE")),
-        heading(text!("LIMIT")),
-        heading(text!("SINCE")),
-        heading(text!("WHY, AND WHAT TO DO")),
-    ]);
+    let header = [
+        text!("STATUS"),
+        text!("CHECK"),
+        text!("VALUE"),
+        text!("LIMIT"),
+        text!("SINCE"),
+        text!("WHY, AND WHAT TO DO"),
+    ];
+    let mut table = Listing::new(header, language).narrowing(&[1, 2, 3], NARROW);
     for check in report.worst_first() {
-        table.add_row([
+        let row = [
             status_word(check.status, language),
             check.name.to_string(),
             value(check),
             limit(check),
             since(check, now, language),
             explanation(check, language),
-        ]);
+        ];
+        table.push(style(check.status), row);
     }
-    for column in [1, 2, 3] {
-        if let Some(column) = table.column_mut(column) {
-            column.set_constraint(ColumnConstraint::UpperBoundary(Width::Fixed(NARROW)));
-        }
-    }
-    // Colours go on afterwards: escape sequences inside a cell would be counted as its width.
-    let plain = table.to_string();
-    let mut lines = plain.lines();
-    let mut out = String::new();
-    if let Some(heading) = lines.next() {
-        out.push_str(&terminal.paint(Style::new().dimmed(), heading.trim_end()));
-        out.push('\n');
-    }
-    for line in lines {
-        out.push_str(&paint_status(line.trim_end(), language, terminal));
-        out.push('\n');
-    }
-    out
+    table.render(terminal)
 }
 
 /// One line: the verdict, how many of each, how long it took.
@@ -124,21 +103,6 @@ pub fn style(status: Status) -> Style {
         Status::Critical => AnsiColor::Red.on_default().bold(),
         Status::Unknown => AnsiColor::Magenta.on_default().bold(),
     }
-}
-
-fn paint_status(line: &str, language: Language, terminal: &Terminal) -> String {
-    for status in Status::ALL {
-        let word = status_word(status, language);
-        if let Some(rest) = line
-            .trim_start()
-            .strip_prefix(&word)
-            .filter(|rest| rest.starts_with(' '))
-        {
-            let indent = &line[..line.len() - line.trim_start().len()];
-            return format!("{indent}{}{rest}", terminal.paint(style(status), &word));
-        }
-    }
-    line.to_owned()
 }
 
 /// The value that decided, or the first thing that was measured.

@@ -24,7 +24,7 @@ pub(super) async fn run(
     language: Language,
     terminal: &mut Terminal,
 ) -> Result<Exit, Failure> {
-    let setup = setup(&args.names, global, language, terminal).await?;
+    let setup = setup(&args.names, false, global, language, terminal).await?;
     let language = setup.language;
     if setup.checks.is_empty() {
         return Err(text!("there is nothing to check: the configuration has no checks").into());

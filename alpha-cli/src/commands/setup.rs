@@ -14,6 +14,7 @@ use crate::discovery;
 use crate::history;
 use crate::language::Language;
 use crate::log;
+use crate::pattern::matches;
 use crate::secrets::LocalSecrets;
 use crate::terminal::Terminal;
 
@@ -58,9 +59,10 @@ pub(super) fn warn_of_history(error: &alpha_probes::Error, language: Language, t
 }
 
 /// Reads the configuration, or looks at what runs here where there is none; starts the log; keeps the checks whose
-/// names match `names`.
+/// names match `names`. The log goes to the console too where `console` or the configuration says so.
 pub(super) async fn setup(
     names: &[String],
+    console: bool,
     global: &Global,
     language: Language,
     terminal: &mut Terminal,
@@ -94,7 +96,10 @@ pub(super) async fn setup(
             }
         }
     };
-    log::start(&setup.config.log, setup.config.log.console || global.verbose > 1)?;
+    log::start(
+        &setup.config.log,
+        console || setup.config.log.console || global.verbose > 1,
+    )?;
     if !names.is_empty() {
         for name in names {
             if !setup.checks.iter().any(|check| matches(name, check.id.as_str())) {
@@ -135,36 +140,4 @@ pub(super) fn tell(mistakes: &[Mistake], language: Language, terminal: &mut Term
         count = mistakes.len()
     )
     .into()
-}
-
-/// Whether `name` matches `pattern`, in which `*` stands for anything.
-fn matches(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == name,
-        Some((start, rest)) => name.strip_prefix(start).is_some_and(|tail| {
-            (0..=tail.len())
-                .filter(|index| tail.is_char_boundary(*index))
-                .any(|index| matches(rest, &tail[index..]))
-        }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::matches;
-
-    #[test]
-    fn a_star_stands_for_anything() {
-        for (pattern, name, expected) in [
-            ("api", "api", true),
-            ("api", "api-2", false),
-            ("api*", "api-2", true),
-            ("*2", "api-2", true),
-            ("a*i*2", "api-2", true),
-            ("*", "", true),
-            ("b*", "api", false),
-        ] {
-            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
-        }
-    }
 }
