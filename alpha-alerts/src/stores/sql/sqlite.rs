@@ -691,7 +691,7 @@ async fn occupied(
     let hashes: Vec<i64> = new.iter().map(|new| new.group_hash).collect();
     let rows: Vec<(i64, String)> = sqlx::query_as(
         "SELECT group_hash, integration FROM json_each(?) AS asked
-         CROSS JOIN alert_outbox ON state = 0 AND group_hash = asked.value",
+         CROSS JOIN alert_outbox INDEXED BY alert_outbox_queue ON state = 0 AND group_hash = asked.value",
     )
     .bind(json_text(&hashes))
     .fetch_all(&mut **transaction)
