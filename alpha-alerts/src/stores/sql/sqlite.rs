@@ -124,7 +124,7 @@ struct Places {
 #[derive(Debug, Default)]
 struct Moves {
     added: HashMap<Key, i64>,
-    removed: Vec<(Key, i64)>,
+    removed: HashMap<Key, i64>,
     taken_free: usize,
     taken_new: i64,
 }
@@ -167,13 +167,17 @@ impl Places {
         place
     }
 
-    /// Where a record is that goes away.
+    /// Where a record is that goes away; `None` where there is none, or it is gone already: a place that were given back
+    /// twice would be given to two records.
     fn leave(&self, key: &Key, moves: &mut Moves) -> Option<i64> {
+        if moves.removed.contains_key(key) {
+            return None;
+        }
         let place = match self.places.get(key) {
             Some(place) => *place,
             None => moves.added.remove(key)?,
         };
-        moves.removed.push((key.clone(), place));
+        moves.removed.insert(key.clone(), place);
         Some(place)
     }
 
@@ -288,7 +292,15 @@ impl SqliteStore {
 
     /// A transaction that is the only one to write.
     async fn writing(&self) -> sqlx::Result<Transaction<'static, Sqlite>> {
-        self.writer.begin_with("BEGIN IMMEDIATE").await
+        match self.writer.begin_with("BEGIN IMMEDIATE").await {
+            // For want of room SQLite ends a transaction by itself, which the driver does not notice: it takes the
+            // connection for one inside of a transaction, for ever.
+            Err(sqlx::Error::InvalidSavePointStatement) => {
+                self.writer.acquire().await?.close().await?;
+                self.writer.begin_with("BEGIN IMMEDIATE").await
+            }
+            begun => begun,
+        }
     }
 
     fn reading(&self, error: sqlx::Error) -> Error {
