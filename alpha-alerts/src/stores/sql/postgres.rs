@@ -89,6 +89,10 @@ const CHANNEL: &str = "alert_store";
 /// Connections of one store, one of which only listens.
 const CONNECTIONS: u32 = 6;
 
+/// After so long the server ends a transaction in which nothing happens. A future that is dropped at the wrong moment can leave
+/// one behind, with its locks, in a connection that the driver keeps waiting; others wait for [`PATIENCE`], which is longer.
+const ABANDONED_AFTER: Duration = Duration::from_secs(3);
+
 /// How long one transaction may take in all.
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -154,7 +158,13 @@ impl PostgresStore {
         );
         let options = options
             .application_name("alpha")
-            .options([("statement_timeout", DEADLINE.as_millis().to_string())])
+            .options([
+                ("statement_timeout", DEADLINE.as_millis().to_string()),
+                (
+                    "idle_in_transaction_session_timeout",
+                    ABANDONED_AFTER.as_millis().to_string(),
+                ),
+            ])
             .disable_statement_logging();
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS)

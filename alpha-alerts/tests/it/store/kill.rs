@@ -211,9 +211,10 @@ async fn nothing_acknowledged_is_lost(name: &str, store: impl AsyncFn() -> Arc<d
         let mut output = String::new();
         // Some are killed while they open the store, most in the middle of writing.
         if round % 8 != 0 {
-            while !output.contains("kept") && stdout.read_line(&mut output).unwrap() > 0 {}
+            let steps = 1 + number(6) as usize;
+            while output.matches("kept ").count() < steps && stdout.read_line(&mut output).unwrap() > 0 {}
         }
-        tokio::time::sleep(Duration::from_micros(number(80_000))).await;
+        tokio::time::sleep(Duration::from_micros(number(20_000))).await;
         child.kill().unwrap();
         stdout.read_to_string(&mut output).unwrap();
         let mut complaints = String::new();
