@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use alpha_alerts::incident::{Incident, IncidentId};
-use alpha_alerts::{Clock as _, Labels, Severity, SystemClock};
+use alpha_alerts::oncall::OnCallConfig;
+use alpha_alerts::{Clock as _, Labels, Severity, SeverityConfig, SystemClock};
 use alpha_probes::{Text, text};
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
@@ -104,6 +105,8 @@ impl Reader {
 pub(super) struct Remote {
     pub(super) client: Client,
     pub(super) reader: Reader,
+    severity: SeverityConfig,
+    pub(super) on_call: OnCallConfig,
 }
 
 impl Remote {
@@ -123,6 +126,11 @@ impl Remote {
         Ok(Self {
             client: Client::new(server, config.as_ref())?,
             reader: Reader::new(global, language, config.as_ref()),
+            severity: config
+                .as_ref()
+                .map(|config| config.alerts.severity.clone())
+                .unwrap_or_default(),
+            on_call: config.map(|config| config.alerts.on_call).unwrap_or_default(),
         })
     }
 
@@ -133,7 +141,8 @@ impl Remote {
         query.extend(matchers.iter().map(|matcher| ("filter", matcher.as_str())));
         let path = [&API_V2[..], &["alerts"]].concat();
         let alerts: Vec<WireAlert> = self.client.get(&path, &query).await?;
-        let mut alerts: Vec<AlertLine> = alerts.into_iter().map(AlertLine::from).collect();
+        let line = |wire| AlertLine::new(wire, &self.severity);
+        let mut alerts: Vec<AlertLine> = alerts.into_iter().map(line).collect();
         if !all {
             alerts.retain(|alert| alert.muted_by.is_empty());
         }
@@ -291,8 +300,8 @@ pub(super) struct AlertLine {
     pub(super) muted_by: Vec<String>,
 }
 
-impl From<WireAlert> for AlertLine {
-    fn from(wire: WireAlert) -> Self {
+impl AlertLine {
+    fn new(wire: WireAlert, severity: &SeverityConfig) -> Self {
         let labels = Labels::new(wire.labels.iter());
         let name = labels.get("alertname").unwrap_or_default().to_owned();
         let summary = wire.annotations.get("summary").cloned();
@@ -301,7 +310,7 @@ impl From<WireAlert> for AlertLine {
             others.to_string()
         };
         Self {
-            severity: alpha_alerts::SeverityConfig::default().of(&labels),
+            severity: severity.of(&labels),
             summary: summary.unwrap_or_else(others),
             name,
             fingerprint: wire.fingerprint,

@@ -7,7 +7,8 @@ use alpha_alerts::inbound::InboundConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How `alpha serve` runs. What stands here counts from the next start on; everything else from the next reload on.
+/// How `alpha serve` runs. What stands here counts from the next start on, and so do `external_url`, `language` and
+/// `delivery.timeout` of `alerts`; everything else counts from the next reload on.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]

@@ -490,3 +490,39 @@ fn silences_duties_and_the_hand_over_of_a_shift() {
     assert_eq!(listed[0]["accepted"]["by"], "mei", "{listed}");
     assert!(server.stop().0.success());
 }
+
+#[test]
+fn what_gathers_while_a_receiver_is_down_is_merged_and_why_says_so() {
+    let place = Place::new();
+    place.receiver.otherwise(Answer::status(503));
+    let server = Server::start(&place.config(""));
+    let send = |disk: &str| {
+        let run = server.alpha(&["alert", "send", "DiskFull", disk, "--for", "1h"]);
+        assert_eq!(run.code, 0, "{}", run.errors);
+    };
+    send("disk=a");
+    eventually("the receiver refuses the first", || {
+        (!place.receiver.received().is_empty()).then_some(())
+    });
+    send("disk=b");
+    let why = || {
+        let listed = server.json(&["alert", "list", "disk=a"]);
+        let fingerprint = listed[0]["fingerprint"].as_str().unwrap().to_owned();
+        server.alpha(&["alert", "why", &fingerprint]).output
+    };
+    eventually("the first is taken in by a newer one", || {
+        why().contains("merged").then_some(())
+    });
+    place.receiver.otherwise(Answer::status(200));
+    let told = eventually("one message tells both", || {
+        place
+            .told("/hook")
+            .into_iter()
+            .find(|told| told["alerts"].as_array().is_some_and(|alerts| alerts.len() == 2))
+    });
+    assert_eq!(told["status"], "firing");
+    eventually("it is sent", || {
+        let why = why();
+        (why.contains("merged") && why.contains("sent")).then_some(())
+    });
+}

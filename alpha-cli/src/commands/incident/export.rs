@@ -36,7 +36,10 @@ pub(super) async fn run(
         Some(RecordArg::Failures) => Section::Failure,
         Some(RecordArg::Performance) => Section::Performance,
         Some(RecordArg::Security) => Section::Security,
-        None => Section::of(&incident.alert_labels(), &OnCall::default()),
+        None => {
+            let on_call = OnCall::new(&remote.on_call).unwrap_or_default();
+            Section::of(&incident.alert_labels(), &on_call)
+        }
     };
     let documents = knowledge::record(&incident, section, reader.now, &reader.language, &reader.zone)?;
     for document in &documents {

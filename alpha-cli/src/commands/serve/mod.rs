@@ -177,7 +177,9 @@ impl Running {
         let trial = alpha_probes::monitor::Monitor::builder(loaded.checks.clone()).build();
         trial.map_err(|error| error.to_text())?;
         if needs_restart(&self.watching.setup.config, &loaded.config) {
-            let text = text!("what the section serve says counts from the next start on");
+            let text = text!(
+                "the section serve, and external_url, language and delivery.timeout of alerts, count from the next start on"
+            );
             terminal.warning(self.watching.setup.language, &text);
             tracing::warn!("{text}");
         }
@@ -233,7 +235,9 @@ fn needs_restart(old: &Config, new: &Config) -> bool {
         // What was typed outranks the file, so that the address says nothing of a change.
         let mut serve = config.serve.clone();
         serve.listen.clear();
-        serde_json::to_value(serve).ok()
+        let alerts = &config.alerts;
+        let built_in = (&alerts.external_url, alerts.language, alerts.delivery.timeout);
+        serde_json::to_value((serve, built_in)).ok()
     };
     of(old) != of(new)
 }
