@@ -43,6 +43,8 @@ const fn kind(
 pub const TABLE: &[ReadyMade] = &[
     kind("substrate_chain", P0, P1, P1, "chain"),
     kind("substrate_finality", P0, P1, P1, "chain"),
+    // Two nodes sign for one validator: each further block costs stake.
+    kind("substrate_equivocation", P0, P1, P2, "validator"),
     kind("substrate_keys", P1, P2, P2, "validator"),
     kind("substrate_validator", P1, P2, P2, "validator"),
     kind("substrate_exposure", P1, P2, P2, "node"),

@@ -66,6 +66,7 @@ fn what_is_wrong_is_told_once_and_its_end_too() {
     assert_eq!(tell(&mut findings, 2), []);
     findings.note(report("api", Status::Ok, 3, None));
     assert_eq!(tell(&mut findings, 3), [told("api", "P2", false)]);
+    assert_eq!(tell(&mut findings, 4), []);
     assert!(!findings.is_dirty());
 }
 
