@@ -659,13 +659,15 @@ mod tests {
 
     /// Mei is on duty on weekdays until 18:00, Ivan owns the API, Ana is there too.
     fn on_call() -> OnCall {
-        let mut config = OnCallConfig::default();
-        config.people = ["mei", "ivan", "ana"]
-            .map(|name| PersonConfig {
-                name: name.to_owned(),
-                ..PersonConfig::default()
-            })
-            .into();
+        let mut config = OnCallConfig {
+            people: ["mei", "ivan", "ana"]
+                .map(|name| PersonConfig {
+                    name: name.to_owned(),
+                    ..PersonConfig::default()
+                })
+                .into(),
+            ..OnCallConfig::default()
+        };
         config.roles = vec![RoleConfig {
             name: "backend".to_owned(),
             people: vec!["ivan".to_owned()],

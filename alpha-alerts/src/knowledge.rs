@@ -374,8 +374,10 @@ mod tests {
 
     #[test]
     fn where_a_record_belongs() {
-        let mut config = crate::oncall::OnCallConfig::default();
-        config.roles = crate::oncall::RoleConfig::ready_made(&English);
+        let config = crate::oncall::OnCallConfig {
+            roles: crate::oncall::RoleConfig::ready_made(&English),
+            ..crate::oncall::OnCallConfig::default()
+        };
         let on_call = OnCall::new(&config).unwrap();
         for (name, value, section) in [
             ("component", "firewall", Section::Security),

@@ -439,13 +439,15 @@ mod tests {
     }
 
     fn report() -> HandoverReport {
-        let mut config = OnCallConfig::default();
-        config.people = ["mei", "ivan"]
-            .map(|name| PersonConfig {
-                name: name.to_owned(),
-                ..PersonConfig::default()
-            })
-            .into();
+        let mut config = OnCallConfig {
+            people: ["mei", "ivan"]
+                .map(|name| PersonConfig {
+                    name: name.to_owned(),
+                    ..PersonConfig::default()
+                })
+                .into(),
+            ..OnCallConfig::default()
+        };
         let mut layer = LayerConfig::weekly("base", &["mei", "ivan"], "2026-03-02".parse().unwrap());
         layer.ends_on = Some("2026-03-14".parse().unwrap());
         config.schedules = vec![ScheduleConfig {

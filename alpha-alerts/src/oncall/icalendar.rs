@@ -178,13 +178,15 @@ mod tests {
 
     #[test]
     fn an_event_keeps_its_identity_however_the_time_is_cut_and_whoever_serves_it() {
-        let mut config = OnCallConfig::default();
-        config.people = ["mei", "ivan"]
-            .map(|name| PersonConfig {
-                name: name.to_owned(),
-                ..PersonConfig::default()
-            })
-            .into();
+        let mut config = OnCallConfig {
+            people: ["mei", "ivan"]
+                .map(|name| PersonConfig {
+                    name: name.to_owned(),
+                    ..PersonConfig::default()
+                })
+                .into(),
+            ..OnCallConfig::default()
+        };
         config.schedules = vec![ScheduleConfig {
             name: "primary".to_owned(),
             layers: vec![LayerConfig::weekly(

@@ -215,8 +215,10 @@ mod tests {
 
     #[test]
     fn the_meetings_of_the_plan_in_a_month_with_make_up_days() {
-        let mut config = OnCallConfig::default();
-        config.calendars = vec![CalendarConfig::china()];
+        let mut config = OnCallConfig {
+            calendars: vec![CalendarConfig::china()],
+            ..OnCallConfig::default()
+        };
         config.meetings = MeetingConfig::ready_made("Asia/Shanghai", Some("china"), &English);
         let on_call = OnCall::new(&config).unwrap();
         // February 2026 in Shanghai.

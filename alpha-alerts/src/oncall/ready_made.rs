@@ -197,13 +197,15 @@ mod tests {
     /// The rota of M22 by the clock of Shanghai, which is eight hours ahead and never changes: no library of time zones.
     #[test]
     fn the_rota_of_the_plan_by_plain_arithmetic() {
-        let mut config = OnCallConfig::default();
-        config.people = ["mei", "ivan", "ana"]
-            .map(|name| PersonConfig {
-                name: name.to_owned(),
-                ..PersonConfig::default()
-            })
-            .into();
+        let mut config = OnCallConfig {
+            people: ["mei", "ivan", "ana"]
+                .map(|name| PersonConfig {
+                    name: name.to_owned(),
+                    ..PersonConfig::default()
+                })
+                .into(),
+            ..OnCallConfig::default()
+        };
         config.roles = RoleConfig::ready_made(&English);
         config.roles[4].people = vec!["mei".to_owned(), "ana".to_owned()];
         config.calendars = vec![CalendarConfig::china()];

@@ -393,8 +393,10 @@ mod tests {
     }
 
     fn on_call(zone: &str, layers: Vec<LayerConfig>) -> OnCall {
-        let mut config = OnCallConfig::default();
-        config.people = PEOPLE.map(person).into();
+        let mut config = OnCallConfig {
+            people: PEOPLE.map(person).into(),
+            ..OnCallConfig::default()
+        };
         config.schedules = vec![ScheduleConfig {
             name: "primary".to_owned(),
             zone: zone.to_owned(),
@@ -624,8 +626,10 @@ mod tests {
 
     #[test]
     fn all_that_is_wrong_is_told_at_once() {
-        let mut config = OnCallConfig::default();
-        config.people = vec![person("mei"), person("mei"), person("a/b")];
+        let mut config = OnCallConfig {
+            people: vec![person("mei"), person("mei"), person("a/b")],
+            ..OnCallConfig::default()
+        };
         config.schedules = vec![
             ScheduleConfig {
                 name: "primary".to_owned(),
