@@ -188,7 +188,10 @@ fn tell(criterion: &mut Criterion) {
                     let claimed = led.store.claim(&claim(), count, &[]).await;
                     let claimed = black_box(claimed.expect("it is claimed"));
                     assert_eq!(claimed.len(), count);
-                    let told: Vec<_> = claimed.into_iter().map(|delivery| delivery.notification).collect();
+                    let told: Vec<_> = claimed
+                        .into_iter()
+                        .map(|delivery| delivery.notification)
+                        .collect();
                     let sent = settlements(&told, &Verdict::Sent(None));
                     led.store.settle("worker", &sent).await.expect("it is settled");
                 });

@@ -44,7 +44,10 @@ impl Backend for Memory {
 
     async fn execute(&self, command: Command) -> Result<()> {
         if self.is_full {
-            return Err(Error::new(ErrorKind::Unavailable, Text::plain("the disk is full")));
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                Text::plain("the disk is full"),
+            ));
         }
         match command {
             Command::Alerts(alerts) => {

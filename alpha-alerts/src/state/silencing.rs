@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::State;
 use super::record::AUDIT;
-use crate::silence::Silence;
+use crate::silence::{Silence, SilenceState};
 use crate::store::{Changes, Kind};
 
 impl State {
@@ -28,13 +28,11 @@ impl State {
         let Some(silence) = self.silences.get(id) else {
             return;
         };
-        if silence.ends_at <= now {
+        if silence.state_at(now) == SilenceState::Expired {
             return;
         }
         let mut silence = silence.clone();
-        silence.ends_at = now;
-        silence.starts_at = silence.starts_at.min(now);
-        silence.updated_at = now;
+        silence.expire(now);
         changes.put(Kind::Silence, id.to_string(), &silence);
         self.silences.put(silence);
         self.log_act(now, by, "silence.expire", id.to_string(), changes);

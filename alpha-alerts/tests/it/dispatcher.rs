@@ -159,7 +159,7 @@ async fn an_alert_is_told_and_its_end_too() {
     let ops = Arc::new(RecordingNotifier::new());
     let world = World::new(config(json!({})), &[("ops", ops.clone())]).await;
     let alert = world.alert("Down", "P1");
-    world.send(&[alert.clone()]).await;
+    world.send(std::slice::from_ref(&alert)).await;
     assert_eq!(ops.wait_for(1).await[0].event, Event::Firing);
     seconds(3).await;
     world.send(&[alert.resolved(world.clock.now())]).await;
@@ -191,7 +191,7 @@ async fn what_fired_and_ended_while_the_receiver_was_down_is_one_message() {
     let ops = Down::for_seconds(120, unavailable());
     let world = World::new(config(json!({})), &[("ops", ops.clone())]).await;
     let alert = world.alert("Down", "P1");
-    world.send(&[alert.clone()]).await;
+    world.send(std::slice::from_ref(&alert)).await;
     seconds(25).await;
     world.send(&[alert.resolved(world.clock.now())]).await;
     let told = ops.inner.wait_for(1).await;
@@ -421,7 +421,7 @@ async fn what_was_not_told_before_a_stop_is_told_after_the_next_start() {
     let down = Down::for_seconds(1_000_000, unavailable());
     let world = World::new(config(json!({})), &[("ops", down.clone())]).await;
     let alert = world.alert("Down", "P1");
-    world.send(&[alert.clone()]).await;
+    world.send(std::slice::from_ref(&alert)).await;
     seconds(5).await;
     world.dispatcher.stop().await;
     let refused = world

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use alpha_alerts::memory::RecordingNotifier;
 use alpha_alerts::notifiers::Environment;

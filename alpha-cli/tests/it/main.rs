@@ -14,3 +14,4 @@ mod reference;
 mod serve;
 mod server;
 mod translations;
+mod watch;
