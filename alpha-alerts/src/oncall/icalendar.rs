@@ -161,6 +161,11 @@ mod tests {
 
     #[test]
     fn lines_are_folded_between_characters_and_values_escaped() {
+        assert_eq!(
+            escaped("a\\nb"),
+            "a\\\\nb",
+            "a backslash before an n is no line break"
+        );
         let event = CalendarEvent {
             uid: "1@alpha-alerts".to_owned(),
             summary: "值班".repeat(40),

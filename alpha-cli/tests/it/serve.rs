@@ -21,7 +21,13 @@ fn metric(server: &Server, name: &str) -> Option<f64> {
         .find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
 }
 
+/// The client of these tests shares its process with no command that would have installed one.
+fn install_tls_provider() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 fn fetched(url: &str, path: &str) -> String {
+    install_tls_provider();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let address = format!("{}{path}", url.trim_end_matches('/'));
     runtime.block_on(async move { reqwest::get(address).await.unwrap().text().await.unwrap() })
@@ -194,6 +200,7 @@ fn a_changed_configuration_counts_at_once_and_a_broken_one_not_at_all() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let reload = || {
         let url = format!("{}-/reload", server.url);
+        install_tls_provider();
         runtime.block_on(async move { reqwest::Client::new().post(url).send().await.unwrap().status() })
     };
     assert_eq!(reload(), 500);
