@@ -381,10 +381,6 @@ impl<'a> Problems<'a> {
     not(feature = "full"),
     allow(dead_code, reason = "each kind needs some of it")
 )]
-#[allow(
-    dead_code,
-    reason = "which of these an integration needs depends on the features"
-)]
 fn redacted(said: &str, secrets: &[SecretString]) -> String {
     secrets
         .iter()
