@@ -149,6 +149,7 @@ impl Writer {
                     if received == 0 {
                         break;
                     }
+                    self.gather(&mut batch).await;
                     self.handle(std::mem::take(&mut batch)).await;
                 }
                 () = sleep_until(&*clock, due) => self.handle(Vec::new()).await,
@@ -181,6 +182,23 @@ impl Writer {
             && let Err(failure) = self.shared.store.resign(fence).await
         {
             warn!(failure = %failure.to_text(), "could not give the lead back");
+        }
+    }
+
+    /// Lets whoever is about to ask at this very moment ask first, so that more share the commit. This waits for nobody: it
+    /// ends as soon as nothing new has come.
+    async fn gather(&mut self, batch: &mut Vec<Request>) {
+        loop {
+            let before = batch.len();
+            tokio::task::yield_now().await;
+            while batch.len() < BATCH
+                && let Ok(request) = self.queue.try_recv()
+            {
+                batch.push(request);
+            }
+            if batch.len() == before {
+                return;
+            }
         }
     }
 
