@@ -39,7 +39,7 @@ pub struct Vote {
     pub precommits_missing: BTreeSet<usize>,
 }
 
-/// Everything that a [`NodeDouble`] answers from. Change any of it at any time.
+/// Everything that a [`NodeDouble`](super::NodeDouble) answers from. Change any of it at any time.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Script {
