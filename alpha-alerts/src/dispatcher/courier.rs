@@ -1,9 +1,11 @@
 //! Takes notifications to their receivers: the most severe first, each integration at its own pace, again until it works.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -440,14 +442,18 @@ impl Courier {
 
 async fn attempt(integration: Integration, delivery: Delivery, timeout: Duration) -> Attempt {
     info!(integration = %integration.id, id = %delivery.notification.id, attempt = delivery.attempts + 1, "telling");
-    let result =
-        match tokio::time::timeout(timeout, integration.notifier.notify(&delivery.notification)).await {
-            Ok(result) => result,
-            Err(_) => Err(Refusal::uncertain(text!(
-                "no answer within {seconds} s",
-                seconds = timeout.as_secs_f64()
-            ))),
-        };
+    let telling = AssertUnwindSafe(integration.notifier.notify(&delivery.notification)).catch_unwind();
+    let result = match tokio::time::timeout(timeout, telling).await {
+        Ok(Ok(result)) => result,
+        // Whether the receiver took it before is not known. The place in its line is free again in any case.
+        Ok(Err(_)) => Err(Refusal::uncertain(text!(
+            "the notifier failed by a defect of its own"
+        ))),
+        Err(_) => Err(Refusal::uncertain(text!(
+            "no answer within {seconds} s",
+            seconds = timeout.as_secs_f64()
+        ))),
+    };
     Attempt { delivery, result }
 }
 

@@ -649,3 +649,35 @@ async fn a_full_disk_accepts_nothing_forgets_nothing_and_goes_on_when_there_is_r
     assert_eq!(names, ["Before", "After"]);
     assert_eq!(dispatcher.metrics().commands_refused(), 1);
 }
+
+/// Has a defect: its first attempts panic.
+#[derive(Debug, Default)]
+struct Defective {
+    attempts: std::sync::atomic::AtomicUsize,
+    inner: RecordingNotifier,
+}
+
+#[async_trait]
+impl Notifier for Defective {
+    fn kind(&self) -> &'static str {
+        "defective"
+    }
+
+    async fn notify(&self, notification: &Notification) -> Result<Receipt, Refusal> {
+        // More often than one integration may be told at once.
+        let attempt = self.attempts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        assert!(attempt >= 20, "a defect");
+        self.inner.notify(notification).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_notifier_that_panics_keeps_no_place_and_is_tried_again() {
+    let ops = Arc::new(Defective::default());
+    let world = World::new(config(json!({})), &[("ops", ops.clone())]).await;
+    world.send(&[world.alert("Down", "P1")]).await;
+    assert_eq!(ops.inner.wait_for(1).await[0].alerts[0].name(), "Down");
+    seconds(1).await;
+    let sent = world.outbox(DeliveryState::Sent).await;
+    assert_eq!(sent[0].attempts, 21);
+}
